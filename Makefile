@@ -1,0 +1,41 @@
+# Every target sets itself up: `make quickstart` and `make test` work on a fresh clone with Python 3.11+.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# Remade only when the dependencies change.
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup quickstart test test-all lint bench clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## the virtual environment .venv (made once, reused)
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "mammut-clip needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (PyTorch and friends, about 6 GB, once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+quickstart: setup  ## the whole pipeline in miniature on a CPU: data, sweep, evaluation, laws, report
+	@$(BIN)/mammut-clip quickstart
+
+test: setup lint  ## lint, and all tests but the slow ones
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup lint  ## everything, with soaks and the whole quickstart
+	@$(BIN)/python -m pytest
+
+lint: setup  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: setup  ## benchmarks against open_clip_train and others, in an environment of their own
+	@$(BIN)/python -m benchmarks.run
+
+clean:  ## remove the environments and caches (never runs/)
+	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis

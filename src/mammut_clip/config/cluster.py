@@ -1,0 +1,115 @@
+"""How a job starts on one cluster: the schema of slurm/*.yaml.
+
+Every value is checked here and quoted where a shell will read it; `setup` alone is shell text, because it is meant to be.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from mammut_clip.config.base import Config
+from mammut_clip.config.files import find_file
+from mammut_clip.config.load import apply_overrides, read_mapping, validate
+
+_VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+_WORD = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._@:/,\[\]-]*$")
+
+
+def _check_word(value: Any) -> Any:
+    """Names that Slurm reads (accounts, partitions, node lists) are single words."""
+    if isinstance(value, str) and not _WORD.match(value):
+        raise ValueError("expected one word of letters, digits and . _ @ : / , [ ] -")
+    return value
+
+
+def _check_environment(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    for name, text in value.items():
+        if not isinstance(name, str) or not _VARIABLE.match(name):
+            raise ValueError(f"{name!r} is not a name of an environment variable (letters, digits and _)")
+        if isinstance(text, dict | list) or text is None:
+            raise ValueError(f"{name}: expected text or a number, found {text!r}")
+        if "\n" in str(text) or "\0" in str(text):
+            raise ValueError(f"{name}: a value of one line was expected, found {text!r}")
+    return {name: str(text) for name, text in value.items()}
+
+
+Word = Annotated[str, BeforeValidator(_check_word)]
+
+
+class ClusterConfig(Config):
+    """One cluster, or this machine."""
+
+    kind: Literal["local", "slurm"]
+    """local: processes on this machine; slurm: jobs through sbatch."""
+    account: Word | None = None
+    """Whom the hours are charged to (sbatch --account)."""
+    partition: Word | None = None
+    """Where jobs run (sbatch --partition)."""
+    qos: Word | None = None
+    """Quality of service (sbatch --qos)."""
+    gpus_per_node: int = Field(0, ge=0)
+    """GPUs of one node; 0 trains on the CPU."""
+    cpus_per_task: int = Field(1, ge=1)
+    """Cores of one training process; their number is also the number of CPU threads it uses."""
+    time_limit_minutes: int | None = Field(None, ge=1)
+    """Wall time of one job; required for slurm, null for none on this machine."""
+    signal_seconds: int = Field(300, ge=1)
+    """How long before the time limit a job is told to write a checkpoint and queue itself again."""
+    exclude_nodes: list[Word] = Field(default_factory=list)
+    """Nodes that jobs must not get, such as jwb0026 or jwb[0101-0104]."""
+    setup: list[str] = Field(default_factory=list)
+    """Shell lines that run in the job before training, such as `module load CUDA` (slurm only)."""
+    environment: Annotated[dict[str, str], BeforeValidator(_check_environment)] = Field(default_factory=dict)
+    """Environment variables of the job."""
+    parallel_jobs: int | None = Field(None, ge=1)
+    """local: how many jobs run at once; null takes what the cores, or the GPUs where there are any, allow."""
+    peak_tflops: float = Field(gt=0)
+    """Peak TFLOP/s of one GPU in bf16 without sparsity; of one core in fp32 where there are no GPUs."""
+    efficiency: float = Field(gt=0, le=1)
+    """Share of the peak that training is expected to reach; prices a plan."""
+    host_suffix: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]*$")] = ""
+    """Appended to the first node's name to reach it over the fast network; `i` on JSC's machines."""
+    network_interfaces: list[Word] = Field(default_factory=list)
+    """Interfaces that gloo and NCCL use between nodes, such as ib0; empty leaves the choice to them."""
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> Self:
+        if self.kind == "slurm":
+            if self.time_limit_minutes is None:
+                raise ValueError("kind slurm needs time_limit_minutes, such as 360")
+            if self.parallel_jobs is not None:
+                raise ValueError("parallel_jobs belongs to kind local; on slurm the queue decides")
+            if self.signal_seconds >= 60 * self.time_limit_minutes:
+                raise ValueError(
+                    f"signal_seconds {self.signal_seconds} leaves no time to train in {self.time_limit_minutes} minutes"
+                )
+            return self
+        for key in ("account", "partition", "qos", "exclude_nodes", "setup", "host_suffix"):
+            if getattr(self, key):
+                raise ValueError(f"{key} belongs to kind slurm")
+        return self
+
+    @property
+    def slots(self) -> int:
+        """local: how many single-process jobs this machine runs at once."""
+        if self.parallel_jobs is not None:
+            return self.parallel_jobs
+        return self.gpus_per_node or max(1, available_cores() // self.cpus_per_task)
+
+
+def available_cores() -> int:
+    """Cores this process may use: fewer than the machine's in a container or a job."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load_cluster(
+    name: str | Path, overrides: list[str] | None = None, *, source: str = "command line"
+) -> ClusterConfig:
+    """A cluster by the name of its file in slurm/, or by path. Raises ConfigError."""
+    path = find_file("slurm", name, source=source, key="cluster")
+    return validate(ClusterConfig, apply_overrides(read_mapping(path), overrides or []), str(path))

@@ -1,0 +1,226 @@
+"""Everything one training run needs to know: the schema of configs/train/*.yaml and of each run's config.yaml.
+
+All amounts of training (budget, warm-up, cooldown, checkpoint and log points) are in samples seen; steps are derived.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from mammut_clip.config.base import Config
+from mammut_clip.config.data import DataConfig
+from mammut_clip.config.errors import ConfigError, Problem
+from mammut_clip.config.model import ModelConfig, load_model_config
+from mammut_clip.config.quantity import Samples, format_quantity
+
+FORMAT = 1
+"""The version of this schema. It changes when an older config would mean something else."""
+
+SAFE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._=+-]{0,127}$")
+
+
+def check_name(name: Any) -> str:
+    """Names become folders and job names: letters, digits and . _ = + - only."""
+    if not isinstance(name, str) or not SAFE_NAME.match(name):
+        raise ValueError(
+            "expected a name of letters, digits and . _ = + - (at most 128, starting with a letter or digit)"
+        )
+    return name
+
+
+SafeName = Annotated[str, BeforeValidator(check_name)]
+
+
+class NamedModel(Config):
+    """A model's name and its architecture; in a file, the name alone is enough."""
+
+    name: str
+    """Name under configs/models/, path of a YAML file, or any label where the architecture is given here."""
+    architecture: ModelConfig
+    """The architecture values; filled in from the name where they are left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, value: Any) -> Any:
+        if not isinstance(value, str) and not (isinstance(value, dict) and "architecture" not in value):
+            return value
+        name = value if isinstance(value, str) else value.get("name", "custom")
+        source = (
+            value
+            if isinstance(value, str) or set(value) == {"name"}
+            else {k: v for k, v in value.items() if k != "name"}
+        )
+        if isinstance(source, dict) and set(source) == {"name"}:
+            source = name
+        try:
+            return {"name": str(name), "architecture": load_model_config(source)}
+        except ConfigError as error:
+            raise ValueError("; ".join(problem.expected for problem in error.problems)) from error
+
+
+class LossConfig(Config):
+    """Weights of the terms of the loss."""
+
+    contrastive: float = Field(1.0, ge=0)
+    """Weight of the contrastive loss."""
+    caption: float = Field(2.0, ge=0)
+    """Weight of the captioning loss (MaMMUT only; open_clip's default is 2.0)."""
+    max_logit_scale: float = Field(100.0, gt=1)
+    """The learned temperature's inverse is clamped to at most this, as in CLIP."""
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> "LossConfig":
+        if self.contrastive == 0 and self.caption == 0:
+            raise ValueError("both loss weights are 0: there is nothing to learn")
+        return self
+
+
+class OptimizerConfig(Config):
+    """AdamW as in the paper's runs."""
+
+    lr: float = Field(gt=0)
+    """Peak learning rate."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay rates of the first and second moment."""
+    eps: float = Field(1e-8, gt=0)
+    """Added to the denominator."""
+    weight_decay: float = Field(0.2, ge=0)
+    """Decoupled weight decay; parameters of fewer than two dimensions and logit_scale are excluded."""
+    clip_grad_norm: float | None = Field(1.0, gt=0)
+    """Gradients are scaled down to at most this norm; null for none."""
+
+
+class ScheduleConfig(Config):
+    """The learning rate as a function of samples seen."""
+
+    kind: Literal["cosine", "const", "const_cooldown"] = "cosine"
+    """cosine to zero; constant; constant with a linear cooldown to zero at the end."""
+    warmup: Samples = 0
+    """Linear warm-up from zero, in samples seen."""
+    cooldown: Samples = 0
+    """Length of the cooldown, in samples seen (const_cooldown only)."""
+
+    @model_validator(mode="after")
+    def _cooldown_fits_kind(self) -> "ScheduleConfig":
+        if (self.cooldown > 0) != (self.kind == "const_cooldown"):
+            raise ValueError("cooldown > 0 belongs to kind const_cooldown, and to no other")
+        return self
+
+
+class ParallelConfig(Config):
+    """How the run is spread over processes, and in which precision."""
+
+    mode: Literal["auto", "ddp", "fsdp"] = "auto"
+    """auto: FSDP2 where there are several processes; ddp: whole parameters in each; fsdp: sharded parameters."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: parameters are cast for compute, gradients reduced and losses computed in fp32."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads of each process; null leaves PyTorch's choice."""
+
+
+class CheckpointConfig(Config):
+    """When the state of a run is written."""
+
+    every: Samples | None = None
+    """Distance between checkpoints in samples seen; null writes only the last one."""
+    keep_last: int = Field(2, ge=1)
+    """How many of the latest checkpoints stay; the final one always stays."""
+
+
+class EvaluationConfig(Config):
+    """Zero-shot evaluation inside the training job."""
+
+    suite: str | None = None
+    """Name or path of a suite in evals/; null evaluates nothing here (mammut-clip eval does it later)."""
+    data_root: str | None = None
+    """Folder that holds the suite's datasets; null takes the one the suite names."""
+
+
+class LoggingConfig(Config):
+    """What is recorded while training."""
+
+    every: Samples = 12_800
+    """Distance between lines of metrics.jsonl, in samples seen."""
+    wandb_project: str | None = None
+    """Also log to this Weights & Biases project; its mode and folder follow wandb's own environment variables."""
+
+
+class RunConfig(Config):
+    """One training run, complete: the same config gives the same run."""
+
+    format: int = FORMAT
+    """Version of this schema."""
+    name: SafeName
+    """Name of the run: its folder under the sweep's."""
+    sweep: SafeName = "single"
+    """Name of the sweep the run belongs to."""
+    model: NamedModel
+    """What is trained."""
+    samples_seen: Samples = Field(gt=0)
+    """The budget: image-text pairs the optimiser consumes, repeats counted."""
+    global_batch_size: int = Field(ge=2)
+    """Pairs per optimiser step, over all processes."""
+    seed: int = Field(0, ge=0, lt=2**63)
+    """Seed of the initial weights, the sample order and the augmentation."""
+    data: DataConfig
+    """What is trained on."""
+    optimizer: OptimizerConfig
+    """How parameters are updated."""
+    schedule: ScheduleConfig = ScheduleConfig()
+    """How the learning rate moves."""
+    loss: LossConfig = LossConfig()
+    """What is minimised."""
+    parallel: ParallelConfig = ParallelConfig()
+    """How the work is spread."""
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    """When state is written."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """What is measured on the way."""
+    logging: LoggingConfig = LoggingConfig()
+    """What is recorded on the way."""
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps: the budget in whole batches, to the nearest."""
+        return max(1, round(self.samples_seen / self.global_batch_size))
+
+    @property
+    def total_samples(self) -> int:
+        """Samples seen at the end, a whole number of batches."""
+        return self.steps * self.global_batch_size
+
+    @model_validator(mode="after")
+    def _possible(self) -> "RunConfig":
+        if self.format != FORMAT:
+            raise ValueError(
+                f"this config is of format {self.format}, this program reads format {FORMAT}: "
+                "use the version of mammut-clip named in the run's manifest.json, or remove the line and check each key"
+            )
+        batch, budget = self.global_batch_size, self.samples_seen
+        if batch > budget:
+            raise ValueError(
+                f"global_batch_size {batch} is more than the whole budget of {format_quantity(budget)} samples"
+            )
+        ramp = self.schedule.warmup + self.schedule.cooldown
+        if ramp > self.total_samples:
+            raise ValueError(
+                f"schedule.warmup + schedule.cooldown = {format_quantity(ramp)} samples are longer than the run "
+                f"({format_quantity(self.total_samples)} samples)"
+            )
+        if self.model.architecture.family == "clip" and self.loss.contrastive == 0:
+            raise ValueError("loss.contrastive is 0 and clip has no other loss: choose a mammut model or a weight > 0")
+        return self
+
+    def check_world_size(self, world_size: int, source: str) -> None:
+        """Raise ConfigError unless `world_size` processes can share the global batch equally."""
+        batch = self.global_batch_size
+        if batch % world_size:
+            below, above = batch // world_size * world_size, -(-batch // world_size) * world_size
+            fits = " or ".join(str(size) for size in (below, above) if size >= 2)
+            problem = Problem(
+                "global_batch_size",
+                f"{world_size} processes cannot share it equally; use {fits}, or other processes",
+                batch,
+            )
+            raise ConfigError(source, [problem])

@@ -1,0 +1,91 @@
+"""A grid of runs: the schema of sweeps/*.yaml.
+
+name: toy
+base: toy                                   # a recipe in configs/train/
+axes:
+  model: [toy-S, mammut_toy-S]              # a key of the run config and its values
+  samples_seen: [12.8K, 51.2K]
+  recipe:                                   # or named alternatives that set several keys
+    slow: {optimizer.lr: 5e-4}
+    fast: {optimizer.lr: 1e-3, schedule.kind: const}
+rules:
+  - when: {samples_seen: 12.8K, family: clip}
+    set: {schedule.warmup: 1.28K}
+exclude:
+  - {model: toy-S, recipe: fast}
+cluster: local
+"""
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from mammut_clip.config.base import Config
+from mammut_clip.config.files import find_file
+from mammut_clip.config.load import apply_overrides, read_mapping, validate
+from mammut_clip.config.run import SafeName
+
+
+class SweepRule(Config):
+    """Recipe values that hold for some of the runs."""
+
+    when: dict[str, Any] = Field(min_length=1)
+    """Key -> value, or list of values of which one must hold. Keys are those of the run config, names of axes, and
+    `family`. Seen is what base, overrides and axes set, never what another rule set."""
+    set: dict[str, Any] = Field(min_length=1)
+    """Dotted key of the run config, or `gpus` -> value. Where several rules set one key, the last wins."""
+
+
+class SweepConfig(Config):
+    """A set of runs made from one recipe."""
+
+    name: SafeName
+    """Name of the sweep: its folder under runs/."""
+    base: str | dict[str, Any]
+    """The recipe: a name in configs/train/, a path, or a run config written out."""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """Dotted key -> value, for every run."""
+    axes: dict[str, list[Any] | dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    """Dotted key -> values, or any name -> named alternatives, each setting several keys. The runs are the product."""
+    rules: list[SweepRule] = Field(default_factory=list)
+    """Values set by condition, in order."""
+    exclude: list[dict[str, Any]] = Field(default_factory=list)
+    """Conditions, as in `when`, of runs that are left out."""
+    run_name: str | None = None
+    """Pattern of the runs' names, such as `{model}-{samples_seen}`; null is made of all axes. A name must stay the same
+    when the grid grows: it is the run's folder."""
+    gpus: int | None = Field(None, ge=1)
+    """GPUs, one process each, of every run; null takes a whole node (slurm), or one (local). Rules can set it."""
+    cluster: str = "local"
+    """Where it runs: a name in slurm/ or a path."""
+
+    @field_validator("axes", mode="before")
+    @classmethod
+    def _axes_have_values(cls, axes: Any) -> Any:
+        if not isinstance(axes, dict):
+            raise ValueError("expected a mapping of keys to lists of values")
+        for name, values in axes.items():
+            if not isinstance(values, list | dict):
+                raise ValueError(
+                    f"{name}: expected a list of values, or a mapping of named alternatives, found {values!r}"
+                )
+            if not values:
+                raise ValueError(f"{name}: an axis needs at least one value")
+            if isinstance(values, dict) and not all(isinstance(value, dict) for value in values.values()):
+                raise ValueError(f"{name}: each named alternative is a mapping of dotted keys to values")
+        return axes
+
+    @model_validator(mode="after")
+    def _conditions_say_something(self) -> Self:
+        if any(not condition for condition in self.exclude):
+            raise ValueError("exclude: an empty condition would leave out every run")
+        return self
+
+
+def load_sweep(name: str | Path, overrides: list[str] | None = None) -> SweepConfig:
+    """A sweep by the name of its file in sweeps/, or by path. Raises ConfigError; `sweep.grid` checks its runs."""
+    path = find_file("sweeps", name)
+    values = apply_overrides(read_mapping(path), overrides or [])
+    values.setdefault("name", path.stem)
+    return validate(SweepConfig, values, str(path))

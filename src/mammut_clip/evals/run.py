@@ -1,0 +1,97 @@
+"""Running a suite over a model, a checkpoint or a run, and writing the results where they belong."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mammut_clip.config.model import ModelConfig
+from mammut_clip.config.run import RunConfig
+from mammut_clip.data.images import EvalTransform
+from mammut_clip.data.text import load_tokenizer
+from mammut_clip.distributed import Process
+from mammut_clip.evals.encode import Encoder
+from mammut_clip.evals.suite import OpenTask, load_suite, open_suite
+from mammut_clip.models import build_model
+from mammut_clip.models.sharded import read_sharded
+from mammut_clip.runs.layout import RunDir
+from mammut_clip.runs.records import EvalRecord
+
+Report = Callable[[str], None]
+
+
+def make_encoder(model: nn.Module, config: ModelConfig, process: Process) -> Encoder:
+    """The model with its own evaluation transform and tokenizer."""
+    return Encoder(model, EvalTransform(config.vision_cfg.image_size), load_tokenizer(config.text_cfg), process)
+
+
+def evaluate_model(
+    encoder: Encoder,
+    tasks: Sequence[OpenTask],
+    model_name: str,
+    pretrained: str,
+    report: Report = lambda _: None,
+) -> list[tuple[str, EvalRecord]]:
+    """(task name, result) for each task. Collective over ranks."""
+    results = []
+    for entry in tasks:
+        report(f"{model_name} {pretrained}: {entry.config.name}")
+        with torch.no_grad():
+            metrics = entry.task.score(entry.task.collect(encoder))
+        record = EvalRecord(
+            dataset=entry.config.folder.removeprefix("wds_"),
+            model=model_name,
+            pretrained=pretrained,
+            task=entry.task.benchmark_name,
+            metrics=metrics,
+        )
+        results.append((entry.config.name, record))
+    return results
+
+
+def evaluation_callback(config: RunConfig) -> Callable[[RunDir, nn.Module, int, Process], None] | None:
+    """What the trainer calls at the end of a run; None where its config asks for no suite.
+
+    The datasets are opened here, so that a missing one is found before training begins.
+    """
+    if config.evaluation.suite is None:
+        return None
+    suite = load_suite(config.evaluation.suite, source=f"run {config.name}", key="evaluation.suite")
+    root = config.evaluation.data_root
+    tasks = open_suite(suite, Path(root) if root else None)
+
+    def evaluate(run: RunDir, model: nn.Module, samples_seen: int, process: Process) -> None:
+        encoder = make_encoder(model, config.model.architecture, process)
+        records = evaluate_model(encoder, tasks, config.model.name, str(run.checkpoint(samples_seen).path))
+        if process.is_main:
+            for name, record in records:
+                record.write(run.eval_file(samples_seen, name))
+
+    return evaluate
+
+
+def evaluate_run(
+    run: RunDir,
+    tasks: Sequence[OpenTask],
+    process: Process,
+    *,
+    all_checkpoints: bool,
+    report: Report = lambda _: None,
+) -> list[EvalRecord]:
+    """Evaluate a run's last checkpoint, or all; results that exist and are readable are kept, not repeated."""
+    config, done = run.config, run.evals
+    chosen = run.checkpoints if all_checkpoints else run.checkpoints[-1:]
+    records = []
+    for checkpoint in chosen:
+        missing = [entry for entry in tasks if (checkpoint.samples_seen, entry.config.name) not in done]
+        if missing:
+            model = build_model(config.model.architecture, config.seed)
+            read_sharded(model, checkpoint.path)
+            encoder = make_encoder(model.to(process.device).eval(), config.model.architecture, process)
+            for name, record in evaluate_model(encoder, missing, config.model.name, str(checkpoint.path), report):
+                done[checkpoint.samples_seen, name] = record
+                if process.is_main:
+                    record.write(run.eval_file(checkpoint.samples_seen, name))
+        records += [done[checkpoint.samples_seen, entry.config.name] for entry in tasks]
+    return records

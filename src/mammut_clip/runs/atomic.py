@@ -1,0 +1,79 @@
+"""Writing so that a reader, or a crash, never meets half a file: temporary name, flush, rename."""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mammut_clip.config.errors import InputError
+
+
+class DiskFullError(InputError):
+    """The file system that holds the run directory has no room left."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        anchor = next((parent for parent in [path, *path.parents] if parent.exists()), Path("/"))
+        free = shutil.disk_usage(anchor).free
+        super().__init__(
+            f"{path}: {os.strerror(error.errno or errno.ENOSPC)} ({free / 2**20:.0f} MiB free on that file system). "
+            "Nothing complete was lost: make room and run the same command again."
+        )
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or an exhausted quota, also as the cause of another error, into DiskFullError."""
+    try:
+        yield
+    except Exception as error:
+        full = _disk_full_cause(error)
+        if full is None:
+            raise
+        raise DiskFullError(path, full) from error
+
+
+def _disk_full_cause(error: BaseException | None) -> OSError | None:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, whole or not at all. Raises DiskFullError where there is no room."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk_errors(path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by `text` in UTF-8, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` by `value` as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any | None:
+    """The value in a JSON file; None where the file is absent or was cut off by a crash."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
+        return None

@@ -1,0 +1,94 @@
+"""The records in a run directory, typed. Readers ignore keys they do not know, so that newer writers do no harm."""
+
+import time
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mammut_clip.runs.atomic import read_json, write_json
+
+R = TypeVar("R", bound="Record")
+
+
+class Record(BaseModel):
+    """A JSON file in a run directory."""
+
+    model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True, protected_namespaces=())
+
+    def write(self, path: Path) -> None:
+        """Write atomically."""
+        write_json(path, self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls: type[R], path: Path) -> R | None:
+        """The record, or None where it is absent, cut off, or not one of this kind."""
+        value = read_json(path)
+        try:
+            return None if value is None else cls.model_validate(value)
+        except ValidationError:
+            return None
+
+
+State = Literal["pending", "running", "finished", "failed", "interrupted"]
+
+
+class Status(Record):
+    """Where a run stands."""
+
+    state: State = "pending"
+    """pending, running, finished, failed (last_error says why) or interrupted (run the same command again)."""
+    samples_seen: int = 0
+    """The clock when this was written."""
+    attempts: int = 0
+    """How many times a trainer has started on this run."""
+    last_error: str | None = None
+    """What ended the last failed attempt."""
+    updated_at: float = Field(default_factory=time.time)
+    """Unix time of writing, in seconds."""
+    train_seconds: float = 0.0
+    """Wall time spent in training steps, all attempts together."""
+
+
+class Manifest(Record):
+    """What made a run: enough to say later how its numbers came about."""
+
+    mammut_clip: str
+    """Version of this program."""
+    git_commit: str | None = None
+    """Commit of the checkout it ran from, with `-dirty` where files were changed; null for an installed wheel."""
+    python: str
+    """Python version."""
+    packages: dict[str, str]
+    """Versions of the packages that decide numbers."""
+    host: str
+    """Host name of rank 0."""
+    device: str
+    """What the model ran on, such as `cpu` or the GPU's name."""
+    world_size: int
+    """Processes of the first attempt."""
+    parameters: int
+    """Parameters of the model."""
+    gflops_per_sample_paper: float
+    """Forward GFLOPs per sample in the paper's convention."""
+    gflops_per_sample_exact: float
+    """GFLOPs per sample executed in a training step, forward and backward."""
+    started_at: float = Field(default_factory=time.time)
+    """Unix time of the first start, in seconds."""
+
+
+class EvalRecord(Record):
+    """One zero-shot result in CLIP_benchmark's schema."""
+
+    dataset: str
+    """Dataset name."""
+    model: str
+    """Model name."""
+    pretrained: str
+    """Which weights: the checkpoint's path or tag."""
+    task: str
+    """zeroshot_classification or zeroshot_retrieval."""
+    metrics: dict[str, Any]
+    """Metric name -> value (fractions)."""
+    language: str = "en"
+    """Language of the prompts."""

@@ -1,0 +1,89 @@
+"""The results table: one tidy row per (run, checkpoint, task, metric), made from the run directories."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mammut_clip.config.errors import InputError
+from mammut_clip.runs.atomic import write_bytes
+from mammut_clip.runs.layout import RunDir, SweepDir
+
+COLUMNS = [
+    "sweep", "run", "state", "family", "model", "dataset", "seed", "schedule", "lr", "global_batch_size",
+    "samples_seen", "checkpoint_samples", "params", "gflops_per_sample_paper", "gflops_per_sample_exact",
+    "gflops_paper", "gflops_exact", "task", "metric", "value",
+]  # fmt: skip
+"""Compute (`gflops_*`) is counted to the checkpoint: GFLOPs per sample x checkpoint_samples."""
+
+
+def rows_of(run: RunDir) -> list[dict[str, Any]]:
+    """The rows of one run: its evaluations, and its losses at the end of training as task `train`."""
+    config, manifest = run.config, run.manifest
+    if manifest is None:
+        return []
+    common = {
+        "sweep": config.sweep,
+        "run": run.name,
+        "state": run.status.state,
+        "family": config.model.architecture.family,
+        "model": config.model.name,
+        "dataset": ",".join(config.data.train),
+        "seed": config.seed,
+        "schedule": config.schedule.kind,
+        "lr": config.optimizer.lr,
+        "global_batch_size": config.global_batch_size,
+        "samples_seen": config.samples_seen,
+        "params": manifest.parameters,
+        "gflops_per_sample_paper": manifest.gflops_per_sample_paper,
+        "gflops_per_sample_exact": manifest.gflops_per_sample_exact,
+    }
+
+    def row(samples: int, task: str, metric: str, value: float) -> dict[str, Any]:
+        return common | {
+            "checkpoint_samples": samples,
+            "gflops_paper": manifest.gflops_per_sample_paper * samples,
+            "gflops_exact": manifest.gflops_per_sample_exact * samples,
+            "task": task,
+            "metric": metric,
+            "value": value,
+        }
+
+    rows = [
+        row(samples, task, metric, float(value))
+        for (samples, task), record in run.evals.items()
+        for metric, value in record.metrics.items()
+        if isinstance(value, int | float)
+    ]
+    logged = run.metrics
+    if logged and run.status.state == "finished":
+        last = logged[-1]
+        losses = {key: last[key] for key in ("loss", "contrastive_loss", "caption_loss") if last.get(key) is not None}
+        rows += [row(last["samples_seen"], "train", metric, value) for metric, value in losses.items()]
+    return rows
+
+
+def collect(sweep: SweepDir) -> pd.DataFrame:
+    """The results table of a sweep, from its run directories."""
+    rows = [row for run in sweep.runs() for row in rows_of(run)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def write(sweep: SweepDir) -> pd.DataFrame:
+    """Collect, and write results.parquet atomically."""
+    table = collect(sweep)
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_bytes(sweep.results_file, buffer.getvalue())
+    return table
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A results table from a sweep's folder (collected anew) or from a Parquet file."""
+    if path.is_dir():
+        return collect(SweepDir(path))
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable results table ({error})") from error

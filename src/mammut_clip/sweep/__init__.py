@@ -1,0 +1,31 @@
+"""Grid -> plan -> launch -> watch. A sweep file becomes run directories, jobs, and a results table; torch is never loaded.
+
+config = load_sweep("toy")
+plan = make_plan(config, load_cluster(config.cluster))
+result = launch(plan, Path("runs"))
+"""
+
+from mammut_clip.config.cluster import load_cluster
+from mammut_clip.config.sweep import load_sweep
+from mammut_clip.sweep.grid import expand
+from mammut_clip.sweep.launch import LaunchResult, launch
+from mammut_clip.sweep.ledger import FailedRun
+from mammut_clip.sweep.plan import Plan, PlannedRun, make_plan
+from mammut_clip.sweep.progress import Snapshot
+from mammut_clip.sweep.status import StatusRow, SweepStatus, sweep_status
+
+__all__ = [
+    "FailedRun",
+    "LaunchResult",
+    "Plan",
+    "PlannedRun",
+    "Snapshot",
+    "StatusRow",
+    "SweepStatus",
+    "expand",
+    "launch",
+    "load_cluster",
+    "load_sweep",
+    "make_plan",
+    "sweep_status",
+]

@@ -1,0 +1,185 @@
+"""Sweep -> plan: every run with its size, its compute in both conventions, and what it is predicted to cost.
+
+The predicted wall time of a run is
+
+    seconds = exact GFLOPs per sample and step x samples / (devices x peak GFLOP/s x efficiency)
+
+where devices are the run's GPUs, or, on a cluster without GPUs, the cores of its one process; peak and efficiency stand
+in the cluster's file. GPU-hours (core-hours) are seconds x devices / 3600. The efficiency is one number for all models,
+so small ones, which use less of a GPU, cost more than predicted. Checkpoints, evaluation and waiting are not counted.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+from mammut_clip.config.cluster import ClusterConfig
+from mammut_clip.config.errors import ConfigError, Problem
+from mammut_clip.config.model import ModelConfig
+from mammut_clip.config.run import RunConfig
+from mammut_clip.config.sweep import SweepConfig
+from mammut_clip.cost import Gflops, gflops_per_sample, parameters
+from mammut_clip.sweep.grid import Cell, cells
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run and its cost."""
+
+    id: str
+    config: RunConfig
+    params: int
+    """Parameters of the model."""
+    gflops_paper: float
+    """GFLOPs of the whole run in the paper's convention: forward, without attention products."""
+    gflops_exact: float
+    """GFLOPs of the whole run as executed, forward and backward."""
+    steps: int
+    gpus: int
+    """GPUs, one process each; 0 trains in one process on the CPU."""
+    cores: int
+    """Cores of all its processes together."""
+    seconds: float
+    """Predicted wall time."""
+
+    @property
+    def processes(self) -> int:
+        """How many processes train it."""
+        return max(1, self.gpus)
+
+    @property
+    def gpu_hours(self) -> float:
+        return self.gpus * self.seconds / 3600
+
+    @property
+    def core_hours(self) -> float:
+        return self.cores * self.seconds / 3600
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """The run's row of `sweep plan --json`. `gflops` is what is executed, as in `gflops_exact`."""
+        return {
+            "id": self.id,
+            "model": self.config.model.name,
+            "family": self.config.model.architecture.family,
+            "samples_seen": self.config.samples_seen,
+            "steps": self.steps,
+            "global_batch_size": self.config.global_batch_size,
+            "params": self.params,
+            "gflops": self.gflops_exact,
+            "gflops_paper": self.gflops_paper,
+            "gflops_exact": self.gflops_exact,
+            "gpus": self.gpus,
+            "seconds": self.seconds,
+            "gpu_hours": self.gpu_hours,
+            "core_hours": self.core_hours,
+        }
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over some of the runs."""
+
+    runs: int
+    samples_seen: int
+    gpu_hours: float
+    core_hours: float
+    gflops: float
+    gflops_paper: float
+    gflops_exact: float
+
+    @classmethod
+    def of(cls, runs: Iterable[PlannedRun]) -> "Totals":
+        chosen = list(runs)
+        exact = sum(run.gflops_exact for run in chosen)
+        return cls(
+            runs=len(chosen),
+            samples_seen=sum(run.config.total_samples for run in chosen),
+            gpu_hours=sum(run.gpu_hours for run in chosen),
+            core_hours=sum(run.core_hours for run in chosen),
+            gflops=exact,
+            gflops_paper=sum(run.gflops_paper for run in chosen),
+            gflops_exact=exact,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep that has been checked whole and priced; nothing has been written yet."""
+
+    sweep: str
+    cluster: ClusterConfig
+    runs: list[PlannedRun]
+
+    @property
+    def totals(self) -> Totals:
+        return Totals.of(self.runs)
+
+    def totals_by(self, what: str) -> dict[str, Totals]:
+        """Totals per `family` or per `model`, in order of first appearance."""
+        groups: dict[str, list[PlannedRun]] = {}
+        for run in self.runs:
+            model = run.config.model
+            groups.setdefault({"family": model.architecture.family, "model": model.name}[what], []).append(run)
+        return {name: Totals.of(runs) for name, runs in groups.items()}
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """What `sweep plan --json` prints."""
+        return {
+            "sweep": self.sweep,
+            "runs": [run.to_json_dict() for run in self.runs],
+            "totals": asdict(self.totals),
+            "families": {name: asdict(totals) for name, totals in self.totals_by("family").items()},
+            "models": {name: asdict(totals) for name, totals in self.totals_by("model").items()},
+        }
+
+
+def make_plan(config: SweepConfig, cluster: ClusterConfig, source: str | None = None) -> Plan:
+    """Expand and price a sweep. Raises ConfigError for a grid that cannot run on the cluster; `source` names its file."""
+    source = source or f"sweep {config.name}"
+    problems: list[Problem] = []
+    runs = []
+    for cell in cells(config, source):
+        try:
+            runs.append(_price(cell, _gpus(cell, cluster, source), cluster, source))
+        except ConfigError as error:
+            problems += [Problem(p.key, f"{p.expected} (run {cell.id})", p.value) for p in error.problems]
+    if problems:
+        raise ConfigError(source, problems[:20])
+    return Plan(config.name, cluster, runs)
+
+
+def _gpus(cell: Cell, cluster: ClusterConfig, source: str) -> int:
+    """GPUs of a run on a cluster; 0 where the cluster has none, whatever the sweep asks for."""
+    node = cluster.gpus_per_node
+    if node == 0:
+        return 0
+    wanted = cell.gpus or (1 if cluster.kind == "local" else node)
+    if wanted > node and (cluster.kind == "local" or wanted % node):
+        expected = f"at most {node}" if cluster.kind == "local" else f"at most {node}, or whole nodes of {node}"
+        raise ConfigError(source, [Problem("gpus", f"expected {expected}", wanted)])
+    return wanted
+
+
+def _price(cell: Cell, gpus: int, cluster: ClusterConfig, source: str) -> PlannedRun:
+    config, processes = cell.config, max(1, gpus)
+    config.check_world_size(processes, source)
+    params, gflops = _model_cost(config.model.architecture)
+    cores = processes * cluster.cpus_per_task
+    exact = gflops.exact_step * config.total_samples
+    return PlannedRun(
+        id=cell.id,
+        config=config,
+        params=params,
+        gflops_paper=gflops.paper * config.total_samples,
+        gflops_exact=exact,
+        steps=config.steps,
+        gpus=gpus,
+        cores=cores,
+        seconds=exact / ((gpus or cores) * cluster.peak_tflops * 1e3 * cluster.efficiency),
+    )
+
+
+@cache
+def _model_cost(model: ModelConfig) -> tuple[int, Gflops]:
+    return parameters(model).total, gflops_per_sample(model)

@@ -1,0 +1,54 @@
+"""manifest.json: what made a run, so that its numbers can be explained later."""
+
+import platform
+import socket
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from mammut_clip.config.run import RunConfig
+from mammut_clip.cost import gflops_per_sample, parameters
+from mammut_clip.distributed import Process
+from mammut_clip.runs.records import Manifest
+
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "pillow",
+    "open_clip_torch",
+    "tokenizers",
+    "timm",
+    "transformers",
+)
+
+
+def make_manifest(config: RunConfig, process: Process) -> Manifest:
+    """The facts of this process and of the model it trains."""
+    architecture = config.model.architecture
+    gflops = gflops_per_sample(architecture)
+    on_gpu = process.device.type == "cuda"
+    return Manifest(
+        mammut_clip=version("mammut-clip"),
+        git_commit=_commit(),
+        python=platform.python_version(),
+        packages={name: version(name) for name in _PACKAGES},
+        host=socket.gethostname(),
+        device=torch.cuda.get_device_name(process.device) if on_gpu else platform.processor() or platform.machine(),
+        world_size=process.world_size,
+        parameters=parameters(architecture).total,
+        gflops_per_sample_paper=gflops.paper,
+        gflops_per_sample_exact=gflops.exact_step,
+    )
+
+
+def _commit() -> str | None:
+    folder = Path(__file__).resolve().parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,0 +1,132 @@
+"""What a run says while it trains: metrics.jsonl, Weights & Biases, a progress bar or log lines."""
+
+import math
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mammut_clip.config.quantity import format_quantity
+from mammut_clip.config.run import RunConfig
+from mammut_clip.distributed import Process
+from mammut_clip.distributed.collectives import all_reduce_sum
+from mammut_clip.runs import metrics
+from mammut_clip.runs.layout import RunDir
+from mammut_clip.train.step import LossTerms
+
+
+class LossIsNotFiniteError(RuntimeError):
+    """The loss became NaN or infinite: training on is pointless."""
+
+
+def mean_over_ranks(value: torch.Tensor | None, process: Process) -> float | None:
+    """The mean of a scalar over ranks, as a number. Collective."""
+    if value is None:
+        return None
+    return float(all_reduce_sum(value.detach().float().clone())) / process.world_size
+
+
+class Telemetry:
+    """Measures between log points and writes one row at each. Only rank 0 writes; every rank takes part in means."""
+
+    def __init__(self, run: RunDir, config: RunConfig, process: Process, start: int, gflops_per_sample: float) -> None:
+        self._run, self._config, self._process = run, config, process
+        self._gflops_per_sample = gflops_per_sample
+        self._samples, self._since = start, time.perf_counter()
+        self.train_seconds = run.status.train_seconds
+        self._wandb: Any = None
+        self._progress: Progress | None = None
+        if process.is_main:
+            self._open()
+
+    def _open(self) -> None:
+        metrics.rewind(self._run.metrics_file, self._samples)
+        if self._config.logging.wandb_project:
+            import wandb  # slow to import, and only wanted here
+
+            self._wandb = wandb.init(
+                project=self._config.logging.wandb_project,
+                name=self._config.name,
+                group=self._config.sweep,
+                id=f"{self._config.sweep}-{self._config.name}",
+                resume="allow",
+                dir=str(self._run.path),
+                config=self._config.model_dump(mode="json"),
+            )
+        if sys.stderr.isatty():
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[shown]}"),
+                TimeRemainingColumn(),
+            )
+            self._progress = Progress(*columns, console=Console(stderr=True))
+            self._progress.start()
+            total = self._config.total_samples
+            self._task = self._progress.add_task(self._config.name, total=total, completed=self._samples, shown="")
+
+    def log(
+        self, samples_seen: int, losses: LossTerms, lr: float, grad_norm: torch.Tensor, logit_scale: float
+    ) -> dict[str, Any]:
+        """One row for the step that ended at `samples_seen`. Collective. Raises LossIsNotFiniteError."""
+        row: dict[str, Any] = {
+            "samples_seen": samples_seen,
+            "step": samples_seen // self._config.global_batch_size,
+            "loss": mean_over_ranks(losses.total, self._process),
+            "contrastive_loss": mean_over_ranks(losses.contrastive, self._process),
+            "caption_loss": mean_over_ranks(losses.caption, self._process),
+            "lr": lr,
+            "grad_norm": float(grad_norm),
+            "logit_scale": logit_scale,
+        }
+        seconds = time.perf_counter() - self._since
+        speed = (samples_seen - self._samples) / max(seconds, 1e-9)
+        self.train_seconds += seconds
+        row |= {
+            "samples_per_second": round(speed, 2),
+            "tflops_per_second": round(speed * self._gflops_per_sample / 1e3, 6),
+            "train_seconds": round(self.train_seconds, 3),
+            "time": round(time.time(), 3),
+        }
+        self._samples = samples_seen
+        if self._process.is_main:
+            self._write(row)
+        if not math.isfinite(row["loss"]):
+            raise LossIsNotFiniteError(
+                f"the loss is {row['loss']} at {format_quantity(samples_seen)} samples seen; "
+                "a lower optimizer.lr or a longer schedule.warmup usually helps"
+            )
+        self._since = time.perf_counter()
+        return row
+
+    def _write(self, row: dict[str, Any]) -> None:
+        metrics.append(self._run.metrics_file, {key: None if _is_nan(value) else value for key, value in row.items()})
+        if self._wandb is not None:
+            self._wandb.log({k: v for k, v in row.items() if v is not None}, step=row["samples_seen"])
+        shown = f"loss {row['loss']:.4f}  {row['samples_per_second']:.0f} samples/s"
+        if self._progress is not None:
+            self._progress.update(self._task, completed=row["samples_seen"], shown=shown)
+        else:
+            clock = f"{format_quantity(row['samples_seen'])} of {format_quantity(self._config.total_samples)} samples"
+            print(f"{self._config.name}  {clock}  {shown}", file=sys.stderr, flush=True)
+
+    def resume_clock(self) -> None:
+        """Leave the time since the last row (a checkpoint, an evaluation) out of the speed."""
+        self._since = time.perf_counter()
+
+    def __enter__(self) -> "Telemetry":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        if self._wandb is not None:
+            self._wandb.finish(exit_code=0 if kind is None else 1)
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

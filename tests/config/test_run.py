@@ -1,0 +1,71 @@
+from typing import Any
+
+import pytest
+
+from mammut_clip.config.errors import ConfigError
+from mammut_clip.config.load import parse_yaml, to_yaml, validate
+from mammut_clip.config.run import RunConfig
+
+
+def values(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "a-run",
+        "model": "toy-XS",
+        "samples_seen": "12.8K",
+        "global_batch_size": 128,
+        "data": {"train": ["data/toy/train"]},
+        "optimizer": {"lr": 1e-3},
+    } | changes
+
+
+def message(**changes: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        validate(RunConfig, values(**changes), "run.yaml")
+    return str(caught.value)
+
+
+def test_the_resolved_config_is_complete_and_reads_back_equal() -> None:
+    config = validate(RunConfig, values(), "run.yaml")
+    text = to_yaml(config)
+    assert "architecture" in text and "betas" in text
+    assert validate(RunConfig, parse_yaml(text, "x"), "x") == config
+
+
+def test_steps_follow_from_the_budget() -> None:
+    assert validate(RunConfig, values(), "x").steps == 100
+    rounded = validate(RunConfig, values(samples_seen=1000), "x")
+    assert (rounded.steps, rounded.total_samples) == (8, 1024)
+
+
+def test_an_architecture_may_be_written_out() -> None:
+    known = validate(RunConfig, values(), "x").model.architecture.model_dump(mode="json")
+    config = validate(RunConfig, values(model={"name": "mine"} | known), "x")
+    assert config.model.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"model": "toy-XXS"}, "did you mean"),
+        ({"schedule": {"warmup": "100K"}}, "longer than the run"),
+        ({"schedule": {"kind": "const", "cooldown": "1K"}}, "const_cooldown"),
+        ({"global_batch_size": 1}, "global_batch_size"),
+        ({"global_batch_size": 20_000}, "more than the whole budget"),
+        ({"loss": {"contrastive": 0}}, "no other loss"),
+        ({"loss": {"contrastive": 0, "caption": 0}}, "nothing to learn"),
+        ({"format": 0}, "format 0"),
+        ({"format": 99}, "format 99"),
+        ({"name": "../x"}, "letters, digits"),
+        ({"optimizer": {"lr": -1}}, "optimizer.lr"),
+        ({"optimiser": {"lr": 1}}, "did you mean optimizer?"),
+    ],
+)
+def test_impossible_configs_are_refused_with_the_reason(changes: dict[str, Any], expected: str) -> None:
+    assert expected in message(**changes)
+
+
+def test_a_batch_that_the_processes_cannot_share_is_refused_with_ones_that_fit() -> None:
+    config = validate(RunConfig, values(), "run.yaml")
+    config.check_world_size(4, "run.yaml")
+    with pytest.raises(ConfigError, match="126 or 129"):
+        config.check_world_size(3, "run.yaml")

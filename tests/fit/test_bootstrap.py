@@ -1,0 +1,91 @@
+"""Intervals contain what they promise on simulated data, and the same seed gives the same interval."""
+
+import time
+
+import numpy as np
+import pytest
+
+from mammut_clip.config.errors import InputError
+from mammut_clip.fit import FORMS, Bootstrap, fit_law
+
+TRUTH = {"a": 57.9, "b": 9.7e7, "c": -0.2266, "d": 0.111}
+
+
+def simulate(n: int, residuals: str, rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
+    f = FORMS["saturation"].evaluate(TRUTH, x)
+    return f * np.exp(rng.normal(0, 0.02, n)) if residuals == "log" else f + rng.normal(0, 0.01, n)
+
+
+@pytest.mark.parametrize("residuals", ["raw", "log"])
+@pytest.mark.parametrize("method", ["residual", "case"])
+@pytest.mark.parametrize("points", [7, 25])
+def test_coverage_of_prediction_intervals(points: int, method: str, residuals: str) -> None:
+    """Over 120 simulated sweeps, one measurement within the data and one at four times their compute."""
+    rng = np.random.default_rng(5)
+    x, new = np.geomspace(1e8, 1e11, points), np.array([2e10, 4e11])
+    inside = []
+    for seed in range(120):
+        law = fit_law(x, simulate(points, residuals, rng, x), residuals=residuals)
+        low, high = law.predict_interval(new, 0.95, Bootstrap(method, 200, seed))
+        measured = simulate(2, residuals, rng, new)
+        inside.append((low <= measured) & (measured <= high))
+    coverage = np.mean(inside, axis=0)
+    # 240 trials at 95% scatter by 2.8% (two standard errors); case draws of few points err on the wide side.
+    assert coverage.mean() >= 0.90
+    if points == 25:
+        assert coverage.mean() <= 0.985
+
+
+def test_linear_case_is_the_textbook_interval() -> None:
+    """A power law in logs is a straight line: the interval is Student's, known in closed form."""
+    from scipy.stats import t
+
+    rng = np.random.default_rng(3)
+    x = np.geomspace(1, 1e4, 9)
+    y = 0.8 * x**-0.15 * np.exp(rng.normal(0, 0.05, 9))
+    law = fit_law(x, y, "power", residuals="log")
+    low, high = law.predict_interval([1e6], 0.95, Bootstrap("residual", 20_000, 0))
+    u = np.log(x) - np.log(x).mean()
+    far = np.log(1e6) - np.log(x).mean()
+    spread = np.sqrt(law.fit.cost / 7 * (1 + 1 / 9 + far**2 / np.sum(u**2)))
+    assert np.log(high[0] / low[0]) == pytest.approx(2 * t.ppf(0.975, 7) * spread, rel=0.06)
+
+
+def test_seeded_and_nested() -> None:
+    rng = np.random.default_rng(0)
+    x = np.geomspace(1e8, 1e11, 12)
+    law = fit_law(x, simulate(12, "raw", rng, x))
+    again = fit_law(x, law.fit.y)
+    at = np.array([[1e9], [1e12]])
+    first, second = law.predict_interval(at), again.predict_interval(at)
+    assert first[0].shape == (2, 1)
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, law.predict_interval(at, bootstrap=Bootstrap(seed=1)))
+    narrow, bare = law.predict_interval(at, 0.5), law.law_interval(at)
+    assert (first[0] < narrow[0]).all() and (narrow[1] < first[1]).all()
+    assert (first[0] < bare[0]).all() and (bare[1] < first[1]).all()
+
+
+def test_a_thousand_refits_take_less_than_ten_seconds() -> None:
+    rng = np.random.default_rng(0)
+    x = np.geomspace(1e8, 1e11, 25)
+    law = fit_law(x, simulate(25, "raw", rng, x))
+    start = time.perf_counter()
+    law.predict_interval(1e12, bootstrap=Bootstrap(count=1000, seed=9))
+    assert time.perf_counter() - start < 10
+
+
+def test_refits_find_the_optimum_of_their_data() -> None:
+    rng = np.random.default_rng(2)
+    x = np.geomspace(1e8, 1e11, 12)
+    law = fit_law(x, simulate(12, "raw", rng, x))
+    y = np.stack([simulate(12, "raw", rng, x) for _ in range(40)])
+    refits = law.fit.refit(y, np.ones_like(y))
+    fresh = np.array([fit_law(x, row).fit.cost for row in y])
+    np.testing.assert_allclose(refits.cost, fresh, rtol=1e-6)
+
+
+def test_no_interval_without_a_point_to_spare() -> None:
+    law = fit_law([1, 10, 100, 1000], [0.9, 0.7, 0.45, 0.3])
+    with pytest.raises(InputError, match="more points than parameters: 4 points, 4 parameters"):
+        law.predict_interval(1e4)

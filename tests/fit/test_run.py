@@ -1,0 +1,259 @@
+"""A spec over a table, from rows to files: selection, held-out record, comparison, formats, messages."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mammut_clip.config.errors import InputError
+from mammut_clip.config.files import find_file
+from mammut_clip.config.fit import Filter, LawSpec
+from mammut_clip.config.load import load_config
+from mammut_clip.fit import fit_law_csv, held_out_table, run_spec, to_csv, to_latex, to_markdown
+from mammut_clip.fit.tables import Table
+
+LAWS = {"clip": (3.0, 500.0, -0.20), "mammut": (7.5, 800.0, -0.30)}
+
+
+def results(noise: float = 0.01, seed: int = 0) -> pd.DataFrame:
+    """Two families, three models, five budgets, two checkpoints each, two metrics; errors follow LAWS."""
+    rng = np.random.default_rng(seed)
+    rows: list[dict[str, Any]] = []
+    for family, (a, b, c) in LAWS.items():
+        for m, gflops in enumerate((0.05, 0.3, 1.8)):
+            for budget in (4_000, 16_000, 64_000, 256_000, 1_024_000):
+                scatter = np.exp(rng.normal(0, noise))
+                for samples in (budget // 2, budget):
+                    compute = gflops * samples
+                    error = min(1.0, a * (compute + b) ** c * scatter * (1.2 if samples < budget else 1.0))
+                    for metric, value in (("acc1", 1 - error), ("acc5", 1 - error / 2)):
+                        rows.append(
+                            {
+                                "run": f"{family}-{m}-{budget}",
+                                "family": family,
+                                "model": f"{family}-{m}",
+                                "samples_seen": budget,
+                                "checkpoint_samples": samples,
+                                "gflops_paper": compute,
+                                "gflops_exact": 3 * compute,
+                                "task": "toy_pairs",
+                                "metric": metric,
+                                "value": value,
+                            }
+                        )
+    return pd.DataFrame(rows)
+
+
+def spec(**changes: Any) -> LawSpec:
+    values: dict[str, Any] = {
+        "task": "toy_pairs",
+        "metric": "acc1",
+        "unit": "accuracy",
+        "form": "saturation_no_floor",
+        "residuals": "log",
+        "held_out": {"largest": 2},
+        "frontier": {"method": "best_per_cell"},
+        "bootstrap": {"count": 300},
+    }
+    return LawSpec.model_validate(values | changes)
+
+
+def test_held_out_runs_are_not_seen_and_are_predicted() -> None:
+    table = results()
+    report = run_spec(spec(), table)
+    assert [c.removed for c in report.counts] == [0, 0, 60, 30]
+    for group in report.groups:
+        largest = np.sort(group.points["x"])[-2:]
+        assert group.law.fit.x.max() < largest[0] and group.law.n == 13
+        assert [r.x for r in group.held_out] == pytest.approx(largest)
+        for r in group.held_out:
+            a, b, c = LAWS[group.name]
+            assert r.predicted == pytest.approx(a * (r.x + b) ** c, rel=0.05)
+            assert r.lower < r.predicted < r.upper
+            assert r.covered == (r.lower <= r.measured <= r.upper)
+            assert r.relative_error == pytest.approx(r.predicted / r.measured - 1)
+    # What the held-out runs measured must not reach the law.
+    spoiled = table.copy()
+    spoiled.loc[spoiled["gflops_paper"] >= 1e6, "value"] = 0.01
+    again = run_spec(spec(), spoiled)
+    assert [g.law.params for g in again.groups] == [g.law.params for g in report.groups]
+
+
+def test_comparison_finds_the_family_that_is_ahead() -> None:
+    """mammut's law is the higher one below 9e3 GFLOPs and the lower one above."""
+    report = run_spec(spec(held_out=None), results())
+    (pair,) = report.comparisons
+    (crossing,) = pair.crossings
+    gap = [a * (crossing + b) ** c for a, b, c in LAWS.values()]
+    assert gap[0] == pytest.approx(gap[1], rel=0.02)
+    assert [s.ahead for s in pair.stretches] == ["clip", None, "mammut"]
+    assert pair.stretches[1].start < crossing < pair.stretches[1].end
+    assert 0 < pair.lower < pair.difference < pair.upper
+    assert "mammut has the lower error than clip" in report.sentences()[0]
+
+
+def test_two_draws_of_one_law_are_not_told_apart() -> None:
+    halves = []
+    for seed, name in enumerate(("one", "two")):
+        table = results(0.05, seed).query("family == 'clip'")
+        halves.append(table.assign(family=name, run=name + table["run"]))
+    (pair,) = run_spec(spec(held_out=None), pd.concat(halves)).comparisons
+    assert [s.ahead for s in pair.stretches] == [None]
+    assert "the data do not separate one from two" in pair.sentence("GFLOPs")
+
+
+@pytest.mark.parametrize(
+    ("held_out", "count"),
+    [({"above": 5e5}, 1), ({"fraction": 0.2}, 3), ({"largest": 1}, 1), ({"largest": 4}, 4)],
+)
+def test_ways_to_hold_out(held_out: dict[str, float], count: int) -> None:
+    report = run_spec(spec(held_out=held_out), results())
+    assert [len(g.held_out) for g in report.groups] == [count, count]
+
+
+def test_units_give_the_same_law() -> None:
+    table = results()
+    accuracy = run_spec(spec(), table)
+    percent = run_spec(spec(unit="percent"), table.assign(value=table["value"] * 100))
+    error = run_spec(spec(unit="error"), table.assign(value=1 - table["value"]))
+    for other in (percent, error):
+        for one, two in zip(accuracy.groups, other.groups, strict=True):
+            assert two.law.params == pytest.approx(one.law.params, rel=1e-6)
+    with pytest.raises(InputError, match="is it percent"):
+        run_spec(spec(), table.assign(value=table["value"] * 100))
+
+
+def test_all_checkpoints_count_compute_to_the_checkpoint() -> None:
+    report = run_spec(spec(checkpoints="all", held_out=None, frontier={"method": "all"}), results())
+    assert [g.law.n for g in report.groups] == [30, 30]
+    assert set(report.groups[0].points["samples_seen"]) == set(report.groups[0].points["checkpoint_samples"])
+    by_samples = run_spec(spec(x="samples_seen", held_out=None), results())
+    assert by_samples.x_label == "samples seen" and by_samples.groups[0].points["x"].max() == 1_024_000
+
+
+def test_filters_report_what_they_removed() -> None:
+    filters = (
+        Filter(column="samples_seen", at_least=16_000),
+        Filter(column="model", one_of=("clip-0", "clip-1", "mammut-1")),
+    )
+    report = run_spec(spec(filters=filters, held_out=None), results())
+    assert [(c.step, c.removed) for c in report.counts[3:5]] == [
+        ("samples_seen >= 16000", 60 // 5),
+        ("model in clip-0, clip-1, mammut-1", 48 // 2),
+    ]
+
+
+def test_files_are_complete_and_repeat_to_the_byte(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        run_spec(spec(title="a_b & c"), results(), tmp_path / name)
+    names = sorted(p.name for p in (tmp_path / "one").iterdir())
+    tables = [f"{stem}.{suffix}" for stem in ("held_out", "laws") for suffix in ("csv", "md", "tex")]
+    assert names == sorted([*tables, "fit.json", "law.pdf", "law.png", "points.csv"])
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+    read = json.loads((tmp_path / "one/fit.json").read_text())
+    assert read["groups"]["clip"]["law"]["params"].keys() == {"a", "b", "c"}
+    assert len(read["groups"]["mammut"]["held_out"]) == 2
+    assert (tmp_path / "one/law.png").read_bytes().startswith(b"\x89PNG")
+    points = pd.read_csv(tmp_path / "one/points.csv")
+    assert points["held_out"].sum() == 4 and points["fitted"].sum() == 26
+
+
+def test_table_formats() -> None:
+    table = Table(("a_b", "c"), (("x|y", "50%"), ("1,2", "p & q ± r")))
+    assert to_markdown(table).splitlines()[2] == r"| x\|y | 50% |"
+    assert to_csv(table).splitlines()[2] == '"1,2",p & q ± r'
+    latex = to_latex(table)
+    assert r"a\_b & c \\" in latex and r"p \& q $\pm$ r \\" in latex and r"50\%" in latex
+    report = run_spec(spec(), results())
+    assert "GFLOPs (paper)" in held_out_table(report).header and len(held_out_table(report).rows) == 4
+
+
+def _nan(t: pd.DataFrame) -> pd.DataFrame:
+    t.loc[t.index[2], "value"] = np.nan
+    return t
+
+
+@pytest.mark.parametrize(
+    ("change", "spoil", "said"),
+    [
+        ({"task": "toy_pair"}, None, "no row has task = 'toy_pair'; did you mean toy_pairs"),
+        ({"metric": None}, None, "several metrics (acc1, acc5)"),
+        ({"groups": ["clip", "siglip"]}, None, "no row has family = siglip"),
+        ({"group": "famly"}, None, "no column 'famly'; did you mean family"),
+        ({"columns": {"value": "score"}}, None, "no column 'score'"),
+        ({"filters": [{"column": "lr", "at_most": 1}]}, None, "no column 'lr'"),
+        (
+            {"filters": [{"column": "samples_seen", "at_least": 1e12}]},
+            None,
+            "no row is left after 'samples_seen >= 1e+12'",
+        ),
+        ({"held_out": {"above": 1e15}}, None, "no point of clip has a larger x"),
+        ({"held_out": {"above": 1}}, None, "nothing is left to fit"),
+        ({"held_out": {"largest": 15}}, None, "clip has only 15 cells"),
+        ({"held_out": {"largest": 13}}, None, "needs at least 3 points at different x, got 2"),
+        ({}, _nan, "value is not a finite number: row 2 (nan)"),
+        ({}, lambda t: t.assign(gflops_paper=0.0), "gflops_paper must be positive: row 2 (0.0)"),
+        ({}, lambda t: pd.concat([t, t]), "stands twice"),
+        ({}, lambda t: t.iloc[:0], "the table has no rows"),
+    ],
+)
+def test_bad_input_is_named(change: dict[str, Any], spoil: Any, said: str) -> None:
+    table = results() if spoil is None else spoil(results())
+    with pytest.raises(InputError) as caught:
+        run_spec(spec(**change), table)
+    assert said in str(caught.value)
+
+
+def test_law_of_two_csv_columns(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    x = np.geomspace(1e3, 1e8, 8)
+    pd.DataFrame({"compute": x, "err": 0.7 * (x / 1e5 + 1) ** -0.3 + 0.1}).to_csv(path, index=False)
+    law = fit_law_csv(path, "compute", "err", "saturation")
+    assert law["form"] == "saturation" and law["n"] == 8 and law["rmse"] < 1e-9
+    assert law["params"] == pytest.approx({"a": 0.7 * 1e5**0.3, "b": 1e5, "c": -0.3, "d": 0.1}, rel=1e-6)
+    assert law["se"].keys() == law["params"].keys()
+    json.dumps(law, allow_nan=False)
+    with pytest.raises(InputError, match="no column 'eror'; did you mean err"):
+        fit_law_csv(path, "compute", "eror")
+    with pytest.raises(InputError, match="no such file"):
+        fit_law_csv(tmp_path / "absent.csv", "a", "b")
+    for row, said in (
+        ("oops,0.5", "line 10 (oops)"),
+        ("-3,0.5", "line 10 (-3)"),
+        (f"{x[0]},0.5\n{x[0]},0.5", "line 11"),
+    ):
+        broken = tmp_path / "broken.csv"
+        broken.write_text(path.read_text() + row + "\n")
+        with pytest.raises(InputError) as caught:
+            fit_law_csv(broken, "compute", "err")
+        assert said in str(caught.value) and "broken.csv" in str(caught.value)
+
+
+def test_paper_spec_on_the_papers_runs(shared_dir: Path) -> None:
+    paper = load_config(LawSpec, find_file("fit", "paper-figure1"))
+    report = run_spec(paper, shared_dir / "data/paper/runs_datacomp_cosine.parquet")
+    assert [g.name for g in report.groups] == ["clip", "mammut"]
+    assert all(g.law.converged and g.law.fit.x.max() <= 1e11 for g in report.groups)
+    assert len(report.held_out) >= 15
+    # The choice of form is a source of error that this interval does not hold: below its 95% far from the data.
+    assert np.mean([r.covered for r in report.held_out]) >= 0.8
+    assert np.median([abs(r.relative_error) for r in report.held_out]) < 0.06
+
+
+def test_shipped_specs_are_valid() -> None:
+    for path in sorted(find_file("fit", "toy").parent.glob("*.yaml")):
+        assert load_config(LawSpec, path).unit == "accuracy"
+
+
+def test_fit_starts_light() -> None:
+    """Neither torch nor matplotlib is loaded before something needs them."""
+    loaded = "print([m for m in ('torch', 'matplotlib') if m in sys.modules])"
+    code = f"import sys, mammut_clip.fit, mammut_clip.report; {loaded}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from mammut_clip.config.errors import ConfigError, InputError
+from mammut_clip.config.run import RunConfig
+from mammut_clip.runs.layout import COMPLETE_MARKER, RunDir, SweepDir
+from mammut_clip.runs.records import EvalRecord, Status
+
+RECORD = EvalRecord(dataset="d", model="m", pretrained="p", task="zeroshot_classification", metrics={"acc1": 0.5})
+
+
+def test_the_same_config_finds_its_run_again(tmp_path: Path, config: RunConfig, run: RunDir) -> None:
+    assert run.path == tmp_path / "s" / "a-run"
+    assert RunDir.create(tmp_path, config).config == config
+
+
+def test_another_config_under_the_same_name_is_refused(tmp_path: Path, config: RunConfig, run: RunDir) -> None:
+    with pytest.raises(ConfigError, match=r"seed = 7: this run exists with 0"):
+        RunDir.create(tmp_path, config.model_copy(update={"seed": 7}))
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no config\.yaml"):
+        RunDir.at(tmp_path)
+
+
+def test_only_marked_checkpoints_count(run: RunDir) -> None:
+    for samples, marked in ((256, True), (128, True), (384, False)):
+        path = run.checkpoint(samples).path
+        path.mkdir(parents=True)
+        if marked:
+            (path / COMPLETE_MARKER).write_text("{}")
+    (run.path / "checkpoints" / ".512.unfinished").mkdir()
+    assert [c.samples_seen for c in run.checkpoints] == [128, 256]
+    run.remove_checkpoint(run.checkpoints[0])
+    assert [c.samples_seen for c in run.checkpoints] == [256]
+
+
+def test_readers_survive_half_written_files(run: RunDir) -> None:
+    RECORD.write(run.eval_file(256, "good"))
+    run.eval_file(256, "cut").write_text('{"dataset": "d", "mod')
+    run.eval_file(256, "other").write_text('{"x": 1}')
+    run.status_file.write_text('{"state": "runn')
+    run.manifest_file.write_bytes(b"\xff\xfe")
+    assert set(run.evals) == {(256, "good")}
+    assert run.status.model_dump(exclude={"updated_at"}) == Status().model_dump(exclude={"updated_at"})
+    assert run.manifest is None
+
+
+def test_records_ignore_keys_of_newer_writers(run: RunDir) -> None:
+    run.status_file.write_text('{"state": "running", "samples_seen": 3, "mood": "fine"}')
+    assert (run.status.state, run.status.samples_seen) == ("running", 3)
+
+
+def test_a_sweep_lists_its_runs(tmp_path: Path, run: RunDir) -> None:
+    (tmp_path / "s" / "not-a-run").mkdir()
+    assert [r.name for r in SweepDir(tmp_path / "s").runs()] == ["a-run"]

@@ -12,15 +12,14 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
+from mammut_clip.cli_data import app as data_app
 from mammut_clip.exits import guarded
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-data_app = typer.Typer(no_args_is_help=True, help="Make, pack, index WebDataset shards and evaluation sets.")
+_HELP = "Train CLIP and MaMMUT at every scale, sweep them on Slurm, evaluate zero-shot and fit scaling laws."
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP)
 sweep_app = typer.Typer(no_args_is_help=True, help="Plan, launch and follow a grid of runs.")
 fit_app = typer.Typer(no_args_is_help=True, help="Scaling laws from a results table.")
-pack_app = typer.Typer(no_args_is_help=True, help="Shards and evaluation sets from your own pictures.")
 app.add_typer(data_app, name="data")
-data_app.add_typer(pack_app, name="pack")
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(fit_app, name="fit")
 
@@ -109,41 +108,6 @@ def models(as_json: Json = False) -> None:
         print_rows(rows)
 
 
-@data_app.command()
-def toy(
-    folder: Annotated[Path, typer.Argument(help="Where to write train/ and evals/.")],
-    samples: Annotated[str, typer.Option(help="Training samples, such as 64K.")] = "64K",
-    seed: Annotated[int, typer.Option(help="Another seed is another data set of the same world.")] = 0,
-    image_size: Annotated[int, typer.Option(help="Pixels a side, 32 to 64.")] = 32,
-    as_json: Json = False,
-) -> None:
-    """Write the toy world: training shards and evaluation sets. What exists is kept."""
-    from mammut_clip.toy import make_toy_data
-
-    summary = make_toy_data(folder, samples, seed, image_size)
-    _print_json(summary) if as_json else print(_summary_line(folder, summary))
-
-
-@data_app.command()
-def index(
-    sources: Annotated[list[str], typer.Argument(help="Folders, tar files or brace patterns.")],
-    as_json: Json = False,
-) -> None:
-    """Count and locate the samples of shards; the index is kept beside them."""
-    from mammut_clip.data.index import ShardIndex
-    from mammut_clip.tables import progress_bar
-
-    with progress_bar("indexing shards") as advance:
-        summary = ShardIndex.open(sources, advance).summary()
-    _print_json(summary) if as_json else print(_summary_line(" ".join(sources), summary))
-
-
-def _summary_line(name: object, summary: dict[str, Any]) -> str:
-    return f"{name}: " + ", ".join(
-        f"{value:,} {key}" if isinstance(value, int) else f"{key} {value}" for key, value in summary.items()
-    )
-
-
 @sweep_app.command()
 def plan(
     sweep: Annotated[str, typer.Argument(help="Name in sweeps/ or a YAML file.")],
@@ -196,6 +160,77 @@ def status(folder: Annotated[Path, typer.Argument(help="runs/<sweep>")], as_json
     _print_json(found.to_json_dict()) if as_json else print_status(found)
 
 
+@fit_app.command()
+def law(
+    csv: Annotated[Path, typer.Option("--csv", help="CSV or Parquet file.")],
+    x: Annotated[str, typer.Option(help="Column of compute or samples.")],
+    y: Annotated[str, typer.Option(help="Column of errors.")],
+    form: Annotated[str, typer.Option(help="power, saturation or saturation_no_floor.")] = "saturation",
+    as_json: Json = False,
+) -> None:
+    """One law of two columns of a table."""
+    from mammut_clip.fit import fit_law_csv
+
+    found = fit_law_csv(csv, x, y, form)
+    if as_json:
+        _print_json(found)
+    else:
+        from mammut_clip.tables import print_rows
+
+        print_rows(
+            [{"parameter": k, "value": v, "standard error": found["se"].get(k)} for k, v in found["params"].items()]
+        )
+        print(f"{found['form']}: n = {found['n']}, rmse = {found['rmse']:.4g}")
+
+
+@fit_app.command(name="run")
+def fit_run(
+    name: Annotated[str, typer.Argument(help="Name in fit/ or a YAML file.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Overrides of the spec.")] = None,
+    table: Annotated[Path | None, typer.Option(help="Sweep folder, Parquet or CSV; default: the spec's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for figures (PDF, PNG) and tables.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The laws of a spec: one per group, scored on the runs that were held out."""
+    from mammut_clip.config.files import find_file
+    from mammut_clip.config.fit import LawSpec
+    from mammut_clip.config.load import load_config
+    from mammut_clip.fit import run_spec
+    from mammut_clip.fit.tables import held_out_table, law_table, to_markdown
+
+    found = run_spec(load_config(LawSpec, find_file("fit", name), overrides), table, out)
+    if as_json:
+        _print_json(found.to_json_dict())
+        return
+    for shown in (law_table(found), held_out_table(found)):
+        print(to_markdown(shown))
+    for sentence in found.sentences():
+        print(sentence)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="runs/<sweep>")],
+    spec: Annotated[
+        list[str] | None, typer.Option(help="Law spec: a name in fit/ or a YAML file (may be repeated).")
+    ] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Retrieval set whose first pictures are shown.")] = None,
+) -> None:
+    """One self-contained HTML page of a sweep and its laws."""
+    from mammut_clip.config.files import find_file
+    from mammut_clip.config.fit import LawSpec
+    from mammut_clip.config.load import load_config
+    from mammut_clip.fit import run_spec
+    from mammut_clip.runs import table
+    from mammut_clip.runs.layout import SweepDir
+    from mammut_clip.sweep_report import write_sweep_report
+
+    results = table.write(SweepDir(folder))
+    files = [find_file("fit", name) for name in spec or []]
+    fits = tuple(run_spec(load_config(LawSpec, file), results, folder / "fit" / file.stem) for file in files)
+    print(write_sweep_report(SweepDir(folder), results, fits, pictures))
+
+
 @app.command()
 def quickstart(
     runs: Runs = Path("runs"),
@@ -204,11 +239,10 @@ def quickstart(
     as_json: Json = False,
 ) -> None:
     """The whole pipeline in miniature on a CPU: data, a sweep of two families, evaluations, laws, a report."""
-    from mammut_clip.quickstart import run_quickstart
+    from mammut_clip.quickstart import run_quickstart, show
 
     outcome = run_quickstart(runs, data, sweep)
-    if as_json:
-        _print_json(outcome.to_json_dict())
+    _print_json(outcome.to_json_dict()) if as_json else show(outcome)
 
 
 def main() -> None:

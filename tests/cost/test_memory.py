@@ -12,9 +12,7 @@ from mammut_clip.models import build_model
 
 def kept_bytes(model: nn.Module, images: torch.Tensor, ids: torch.Tensor) -> int:
     """Bytes that autograd keeps for the backward pass, without weights and inputs, shared storage once."""
-    weights = {p.untyped_storage().data_ptr() for p in model.parameters()} | {
-        images.untyped_storage().data_ptr()
-    }
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()} | {images.untyped_storage().data_ptr()}
     kept: dict[int, int] = {}
     alive: list[torch.Tensor] = []  # so that no address is used twice
 

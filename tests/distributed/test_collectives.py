@@ -114,6 +114,4 @@ def test_two_processes_equal_one_with_the_whole_batch(tmp_path: Path) -> None:
     assert results.keys() == expected.keys()
     for name, value in expected.items():
         assert value is not None
-        torch.testing.assert_close(
-            results[name], value, rtol=1e-5, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}"
-        )
+        torch.testing.assert_close(results[name], value, rtol=1e-5, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}")

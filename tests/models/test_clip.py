@@ -24,9 +24,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[CLIP, Any]:
     import open_clip
 
     vision, text = CASES[request.param]
-    ours = build_model(
-        load_model_config({"family": "clip", "embed_dim": 48, "vision_cfg": vision, "text_cfg": text})
-    )
+    ours = build_model(load_model_config({"family": "clip", "embed_dim": 48, "vision_cfg": vision, "text_cfg": text}))
     torch.manual_seed(0)
     theirs = open_clip.CLIP(48, dict(vision), dict(text)).eval()
     with torch.no_grad():  # so that zero biases and unit scales are tested too
@@ -63,9 +61,7 @@ def test_equal_forward_and_gradients_with_open_clips_weights(pair: tuple[CLIP, A
     named = dict(theirs.named_parameters())
     for name, parameter in ours.named_parameters():
         assert parameter.grad is not None, name
-        torch.testing.assert_close(
-            parameter.grad, named[name].grad.reshape_as(parameter), rtol=1e-4, atol=1e-5
-        )
+        torch.testing.assert_close(parameter.grad, named[name].grad.reshape_as(parameter), rtol=1e-4, atol=1e-5)
 
 
 def test_open_clip_loads_our_weights(pair: tuple[CLIP, Any]) -> None:
@@ -87,9 +83,7 @@ def test_initial_weights_are_spread_as_open_clips() -> None:
 
     vision = {**VISION, "width": 128, "ls_init_value": 1e-4}
     text = {**TEXT, "width": 128}
-    ours = build_model(
-        load_model_config({"family": "clip", "embed_dim": 128, "vision_cfg": vision, "text_cfg": text})
-    )
+    ours = build_model(load_model_config({"family": "clip", "embed_dim": 128, "vision_cfg": vision, "text_cfg": text}))
     torch.manual_seed(1)
     theirs = open_clip.CLIP(128, dict(vision), dict(text))
     expected = theirs.state_dict()

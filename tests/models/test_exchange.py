@@ -72,9 +72,7 @@ def test_differences_are_named_and_the_model_is_left_alone(model: MaMMUT, tmp_pa
 def test_files_that_need_a_full_pickle_are_refused(model: MaMMUT, tmp_path: Path) -> None:
     path = tmp_path / "unsafe.pt"
     torch.save({"state_dict": model.state_dict(), "args": Unsafe()}, path)
-    with pytest.raises(
-        InputError, match=r"Unsupported global: GLOBAL \w*test_exchange\.Unsafe\. .*full pickle"
-    ):
+    with pytest.raises(InputError, match=r"Unsupported global: GLOBAL \w*test_exchange\.Unsafe\. .*full pickle"):
         load_weights(model, path)
 
 

@@ -21,9 +21,7 @@ def golden(request: pytest.FixtureRequest, shared_dir: Path) -> tuple[MaMMUT, di
         config = json.loads(file.metadata()["config"])
     model = build_model(load_model_config({"family": "mammut", **config}))
     assert isinstance(model, MaMMUT)
-    weights = {
-        key.removeprefix("weights."): value for key, value in tensors.items() if key.startswith("weights.")
-    }
+    weights = {key.removeprefix("weights."): value for key, value in tensors.items() if key.startswith("weights.")}
     model.load_state_dict(from_published(weights))
     return model, tensors
 

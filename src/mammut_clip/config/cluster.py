@@ -1,6 +1,6 @@
 """How a job starts on one cluster: the schema of slurm/*.yaml.
 
-Every value is checked here and quoted where a shell will read it; `setup` alone is shell text, because it is meant to be.
+Every value is checked here and quoted where a shell will read it; `setup` alone is shell text, as it is meant to be.
 """
 
 import os

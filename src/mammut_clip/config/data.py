@@ -40,7 +40,5 @@ class DataConfig(Config):
     def _scale_is_a_range(cls, scale: tuple[float, float]) -> tuple[float, float]:
         low, high = scale
         if not 0.0 < low <= high <= 1.0:
-            raise ValueError(
-                "expected two shares of the area with 0 < smallest <= largest <= 1, such as [0.9, 1.0]"
-            )
+            raise ValueError("expected two shares of the area with 0 < smallest <= largest <= 1, such as [0.9, 1.0]")
         return scale

@@ -63,8 +63,7 @@ class VisionConfig(Config):
             )
         if self.width % self.head_width:
             raise ValueError(
-                f"width {self.width} is not a multiple of head_width {self.head_width}; "
-                "expected whole attention heads"
+                f"width {self.width} is not a multiple of head_width {self.head_width}; expected whole attention heads"
             )
         return self
 
@@ -123,9 +122,7 @@ class TextConfig(Config):
                 f"width {self.width} is not a multiple of heads {self.heads}; expected whole attention heads"
             )
         if self.cross_attn_ratio and self.layers % self.cross_attn_ratio:
-            raise ValueError(
-                f"layers {self.layers} is not a multiple of cross_attn_ratio {self.cross_attn_ratio}"
-            )
+            raise ValueError(f"layers {self.layers} is not a multiple of cross_attn_ratio {self.cross_attn_ratio}")
         return self
 
     @property
@@ -178,13 +175,9 @@ class ModelConfig(Config):
         vision, text = self.vision_cfg, self.text_cfg
         if self.family == "clip":
             if text.cross_attn_ratio is not None:
-                raise ValueError(
-                    "text_cfg.cross_attn_ratio belongs to family mammut; CLIP has no cross-attention"
-                )
+                raise ValueError("text_cfg.cross_attn_ratio belongs to family mammut; CLIP has no cross-attention")
             if not text.has_mlp:
-                raise ValueError(
-                    "text_cfg.has_mlp = false belongs to family mammut; CLIP's text blocks have an MLP"
-                )
+                raise ValueError("text_cfg.has_mlp = false belongs to family mammut; CLIP's text blocks have an MLP")
             return self
         if text.cross_attn_ratio is None:
             raise ValueError("text_cfg.cross_attn_ratio is required for family mammut, such as 2")

@@ -52,7 +52,7 @@ class SweepConfig(Config):
     """Values set by condition, in order."""
     exclude: list[dict[str, Any]] = Field(default_factory=list)
     """Conditions, as in `when`, of runs that are left out."""
-    run_name: str | None = None
+    name_pattern: str | None = None
     """Pattern of the runs' names, such as `{model}-{samples_seen}`; null is made of all axes. A name must stay the same
     when the grid grows: it is the run's folder."""
     gpus: int | None = Field(None, ge=1)
@@ -65,7 +65,14 @@ class SweepConfig(Config):
     def _axes_have_values(cls, axes: Any) -> Any:
         if not isinstance(axes, dict):
             raise ValueError("expected a mapping of keys to lists of values")
+        dotted: dict[str, Any] = {}
         for name, values in axes.items():
+            if isinstance(values, dict) and values and all(isinstance(value, list) for value in values.values()):
+                # `axes.optimizer.lr=[...]` on the command line arrives nested
+                dotted |= {f"{name}.{key}": value for key, value in values.items()}
+            else:
+                dotted[name] = values
+        for name, values in dotted.items():
             if not isinstance(values, list | dict):
                 raise ValueError(
                     f"{name}: expected a list of values, or a mapping of named alternatives, found {values!r}"
@@ -74,7 +81,7 @@ class SweepConfig(Config):
                 raise ValueError(f"{name}: an axis needs at least one value")
             if isinstance(values, dict) and not all(isinstance(value, dict) for value in values.values()):
                 raise ValueError(f"{name}: each named alternative is a mapping of dotted keys to values")
-        return axes
+        return dotted
 
     @model_validator(mode="after")
     def _conditions_say_something(self) -> Self:

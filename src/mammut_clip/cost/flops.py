@@ -42,9 +42,7 @@ class _Products:
     """Scores and mixed values: twice as much again in the backward pass, and left out by the paper."""
 
     def __add__(self, other: "_Products") -> "_Products":
-        return _Products(
-            self.linear + other.linear, self.pixels + other.pixels, self.attention + other.attention
-        )
+        return _Products(self.linear + other.linear, self.pixels + other.pixels, self.attention + other.attention)
 
 
 def gflops_per_sample(config: ModelConfig) -> Gflops:

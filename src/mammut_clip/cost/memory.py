@@ -41,9 +41,7 @@ class MemoryEstimate:
         return self.state + self.gathered + self.activations + self.losses
 
 
-def training_memory_gb(
-    config: ModelConfig, batch_size_per_gpu: int, gpus: int, precision: Precision
-) -> MemoryEstimate:
+def training_memory_gb(config: ModelConfig, batch_size_per_gpu: int, gpus: int, precision: Precision) -> MemoryEstimate:
     """Estimated memory of one GPU in a training step; the module's docstring has the formula."""
     count, size = parameters(config).total, _BYTES[precision]
     vision, text = config.vision_cfg, config.text_cfg

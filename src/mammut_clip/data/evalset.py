@@ -86,9 +86,7 @@ class EvalSet:
         lines = _read_lines(path, "prompts such as 'a photo of a {c}', one per line")
         broken = [line for line in lines if "{c}" not in line]
         if broken:
-            raise InputError(
-                f"{path}: the template {broken[0]!r} has no {{c}}; expected it where the class goes"
-            )
+            raise InputError(f"{path}: the template {broken[0]!r} has no {{c}}; expected it where the class goes")
         return lines
 
     def __len__(self) -> int:

@@ -24,14 +24,10 @@ class PictureError(ValueError):
     """Bytes that are not a picture; the message says why."""
 
 
-def normalize(
-    images: Tensor, mean: tuple[float, ...] = CLIP_MEAN, std: tuple[float, ...] = CLIP_STD
-) -> Tensor:
+def normalize(images: Tensor, mean: tuple[float, ...] = CLIP_MEAN, std: tuple[float, ...] = CLIP_STD) -> Tensor:
     """uint8 [B, 3, H, W] -> float32 [B, 3, H, W]: (x / 255 - mean) / std, on the device the images are on."""
     scale = torch.tensor([1 / (255 * s) for s in std], device=images.device).view(-1, 1, 1)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=images.device).view(
-        -1, 1, 1
-    )
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=images.device).view(-1, 1, 1)
     return torch.addcmul(shift, images.float(), scale)
 
 
@@ -42,13 +38,9 @@ def open_picture(data: bytes) -> Image.Image:
         picture.load()
     except Image.DecompressionBombError as error:
         raise PictureError(f"larger than any sensible picture: {error}") from error
-    except (
-        Exception
-    ) as error:  # PIL's decoders raise whatever they stumble over (SyntaxError, struct.error, ...)
+    except Exception as error:  # PIL's decoders raise what they stumble over: SyntaxError, struct.error
         start = data[:8].hex(" ") or "nothing"
-        raise PictureError(
-            f"cannot be decoded ({error}); {len(data)} bytes that start with {start}"
-        ) from error
+        raise PictureError(f"cannot be decoded ({error}); {len(data)} bytes that start with {start}") from error
     return picture
 
 

@@ -22,9 +22,7 @@ from mammut_clip.data.sources import expand_sources
 
 INDEX_NAME = "shards.index"
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
-ROW = np.dtype(
-    [("image_offset", "<i8"), ("caption_offset", "<i8"), ("image_size", "<u4"), ("caption_size", "<u4")]
-)
+ROW = np.dtype([("image_offset", "<i8"), ("caption_offset", "<i8"), ("image_size", "<u4"), ("caption_size", "<u4")])
 _FORMAT = 1
 _log = logging.getLogger(__name__)
 
@@ -123,9 +121,7 @@ def _walk(path: Path) -> Rows:
             raise InputError(f"{path}: sample {sample.key!r} has no {missing}; it has {there}")
         found.append((image.offset, caption.offset, image.size, caption.size))
     if not found:
-        raise InputError(
-            f"{path}: no samples in this shard; expected members such as 000000.jpg and 000000.txt"
-        )
+        raise InputError(f"{path}: no samples in this shard; expected members such as 000000.jpg and 000000.txt")
     return np.array(found, dtype=ROW)
 
 

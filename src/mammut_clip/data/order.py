@@ -74,9 +74,7 @@ class SampleOrder:
 
     def __getitem__(self, position: int) -> SampleRef:
         span = self.span(position, position + 1)
-        return SampleRef(
-            int(span.shard[0]), int(span.sample[0]), int(span.epoch[0]), int(span.augmentation_seed[0])
-        )
+        return SampleRef(int(span.shard[0]), int(span.sample[0]), int(span.epoch[0]), int(span.augmentation_seed[0]))
 
     def span(self, start: int, stop: int) -> SampleSpan:
         """The samples at positions start, ..., stop - 1. Costs the same wherever it starts."""

@@ -94,9 +94,7 @@ def pack_retrieval(
     def candidates() -> Iterator[Candidate]:
         for name, row in first.items():
             problem = _caption_problem(row, image_column, captions[name])
-            yield Candidate(
-                row.number, images / name, None, [{"txt": "\n".join(captions[name]).encode()}], problem
-            )
+            yield Candidate(row.number, images / name, None, [{"txt": "\n".join(captions[name]).encode()}], problem)
 
     layout = Layout(split, eval_shard_name, eval_key, samples_per_shard)
 
@@ -127,18 +125,12 @@ def pack_classification(
     (default: the folders' names, `_` read as a space). With a table, `label_column` holds class names, or
     numbers of `classnames`.
     """
-    rows = (
-        _labelled_folders(images)
-        if table is None
-        else _labelled_table(table, images, image_column, label_column)
-    )
+    rows = _labelled_folders(images) if table is None else _labelled_table(table, images, image_column, label_column)
     labels = sorted({label for _, _, label in rows if label})
     if table is None:
         names = classnames or [label.replace("_", " ") for label in labels]
         if len(names) != len(labels):
-            raise InputError(
-                f"{len(names)} class names for the {len(labels)} folders in {images}: expected one each"
-            )
+            raise InputError(f"{len(names)} class names for the {len(labels)} folders in {images}: expected one each")
         number = {label: place for place, label in enumerate(labels)}
     else:
         names = classnames or labels
@@ -176,13 +168,9 @@ def _labelled_folders(images: Path) -> _Labelled:
     if not images.is_dir():
         raise InputError(f"{images}: no such folder; expected one folder of pictures per class in it")
     extensions = {f".{extension}" for extension in (*IMAGE_EXTENSIONS, "bmp", "gif", "tif", "tiff")}
-    files = sorted(
-        p for p in images.glob("*/*") if p.suffix.lower() in extensions and not p.name.startswith(".")
-    )
+    files = sorted(p for p in images.glob("*/*") if p.suffix.lower() in extensions and not p.name.startswith("."))
     if not files:
-        raise InputError(
-            f"{images}: no pictures in folders below it; expected one folder of pictures per class"
-        )
+        raise InputError(f"{images}: no pictures in folders below it; expected one folder of pictures per class")
     return [(number, file, file.parent.name) for number, file in enumerate(files, start=1)]
 
 

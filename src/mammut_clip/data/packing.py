@@ -82,9 +82,7 @@ class _BadRows:
         lines += [f"  row {row}: {file}: {kind}: {reason}" for row, file, kind, reason in self.found[:_SHOWN]]
         if len(self.found) > _SHOWN:
             lines.append(f"  and {len(self.found) - _SHOWN} more")
-        return InputError(
-            "\n".join([*lines, "Nothing was written. Mend these rows, or have bad rows skipped."])
-        )
+        return InputError("\n".join([*lines, "Nothing was written. Mend these rows, or have bad rows skipped."]))
 
     def table(self) -> str:
         file = io.StringIO()
@@ -150,18 +148,14 @@ def _write(
             for candidate, result in zip(chunk, pool.map(read, chunk), strict=True):
                 if isinstance(result, BadRowError):
                     bad.add(candidate, result)
-                elif (
-                    skip_bad or not bad.found
-                ):  # else the rows are only checked, to name all bad ones at once
+                elif skip_bad or not bad.found:  # else the rows are only checked, to name all bad ones at once
                     _add(writer, layout, candidate, *result)
             done += len(chunk)
             if progress is not None:
                 progress(done, bad.total)
 
 
-def _add(
-    writer: ShardSetWriter, layout: Layout, candidate: Candidate, extension: str, picture: bytes
-) -> None:
+def _add(writer: ShardSetWriter, layout: Layout, candidate: Candidate, extension: str, picture: bytes) -> None:
     for number, target in enumerate(candidate.targets):
         if candidate.key is None:
             key = layout.key(writer.samples)

@@ -34,16 +34,12 @@ class ShardReader:
             text = os.pread(descriptor, caption_size, caption_at)
         if len(image) != image_size or len(text) != caption_size:
             path = self.index.shards[shard].path
-            raise InputError(
-                f"{path}: shorter than when it was opened; expected shards that stay as they are"
-            )
+            raise InputError(f"{path}: shorter than when it was opened; expected shards that stay as they are")
         try:
             return image, text.decode()
         except UnicodeDecodeError as error:
             where = self.describe(shard, sample)
-            raise InputError(
-                f"{where}: caption is not UTF-8 ({error.reason} at byte {error.start})"
-            ) from error
+            raise InputError(f"{where}: caption is not UTF-8 ({error.reason} at byte {error.start})") from error
 
     def describe(self, shard: int, sample: int) -> str:
         """Shard and key of a sample, for messages."""

@@ -93,14 +93,10 @@ def write_eval_description(
             continue
         broken = [line for line in lines if line != line.strip() or not line or "\n" in line]
         if broken:
-            raise InputError(
-                f"{folder / name}: {broken[0]!r} does not fit on a line of its own; expected plain words"
-            )
+            raise InputError(f"{folder / name}: {broken[0]!r} does not fit on a line of its own; expected plain words")
         write_text(folder / name, "".join(f"{line}\n" for line in lines))
     if templates is not None and any("{c}" not in template for template in templates):
-        raise InputError(
-            f"{folder / TEMPLATES}: a template without {{c}}; expected such as 'a photo of a {{c}}'"
-        )
+        raise InputError(f"{folder / TEMPLATES}: a template without {{c}}; expected such as 'a photo of a {{c}}'")
     if dataset_type is not None:
         write_text(folder / DATASET_TYPE, dataset_type + "\n")
     write_text(folder / split / SHARD_COUNT, f"{shards}\n")

@@ -31,9 +31,7 @@ def _expand(source: str) -> list[Path]:
     if path.is_dir():
         paths = sorted(p for p in path.glob("*.tar") if not p.name.startswith("."))
         if not paths:
-            raise InputError(
-                f"{source}: no .tar files in this folder; expected WebDataset shards such as 00000.tar"
-            )
+            raise InputError(f"{source}: no .tar files in this folder; expected WebDataset shards such as 00000.tar")
         return paths
     if not path.is_file():
         raise InputError(
@@ -55,7 +53,5 @@ def _expand_braces(source: str) -> list[Path]:
     missing = [path for path in paths if not path.is_file()]
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise InputError(
-            f"{missing[0]}{more}: no such shard; named by the pattern {source} of {len(paths)} files"
-        )
+        raise InputError(f"{missing[0]}{more}: no such shard; named by the pattern {source} of {len(paths)} files")
     return paths

@@ -106,9 +106,7 @@ class TrainStream:
         if not 0 <= rank < world_size:
             raise InputError(f"rank {rank} of {world_size}: expected 0 <= rank < world size")
         if global_batch_size < 1 or global_batch_size % world_size:
-            raise InputError(
-                f"global batch of {global_batch_size} over {world_size} ranks: expected equal whole parts"
-            )
+            raise InputError(f"global batch of {global_batch_size} over {world_size} ranks: expected equal whole parts")
         self._rows = global_batch_size // world_size
         self._dataset = _Batches(index, order, preprocess, tokenizer, self._rows)
         self._global_batch_size = global_batch_size

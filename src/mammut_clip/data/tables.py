@@ -1,18 +1,21 @@
-"""Tables of captions or labels as users have them: CSV, TSV, Parquet or JSON lines -> rows of plain
-values."""
+"""Tables of captions or labels as users have them: CSV, TSV, Parquet or JSON lines -> rows of plain values.
 
+CSV and TSV values stay text as they stand, since a caption may be `NA`, `1e5` or `true`.
+"""
+
+import csv
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mammut_clip.config.base import nearest
 from mammut_clip.config.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from mammut_clip.config.files import read_text
 
 _SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
+_Columns = dict[str, list[Any]]
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,8 @@ class Row:
     def texts(self, column: str) -> list[str]:
         """The non-empty texts of a value, which may be one or, in Parquet and JSON lines, a list."""
         value = self.values[column]
-        items = value if isinstance(value, list) else value.tolist() if hasattr(value, "tolist") else [value]
-        items = items if isinstance(items, list) else [items]
-        texts = [str(item).strip() for item in items if item is not None and item == item]
+        items = value if isinstance(value, list) else [value]
+        texts = [str(item).strip() for item in items if item is not None]
         return [text for text in texts if text]
 
 
@@ -43,48 +45,81 @@ class Table:
     def __init__(self, path: Path, columns: list[str]) -> None:
         """Raises InputError for an unreadable or empty table and, with the nearest names, for missing
         columns."""
-        frame = _read(path)
-        known = [str(name) for name in frame.columns]
+        found = _read(path)
         for column in columns:
-            if column not in known:
-                raise InputError(
-                    f"{path}: no column {column!r}; {nearest(column, known)} Its columns: {', '.join(known)}"
-                )
-        if frame.empty:
+            if column not in found:
+                hint = nearest(column, list(found))
+                raise InputError(f"{path}: no column {column!r}; {hint} Its columns: {', '.join(found)}")
+        self._columns = {column: found[column] for column in columns}
+        if not len(self):
             raise InputError(f"{path}: a table without rows; expected one row per picture")
-        self.path = path
-        self._frame = frame[list(dict.fromkeys(columns))]
 
     def __len__(self) -> int:
-        return len(self._frame)
+        return len(next(iter(self._columns.values())))
 
     def __iter__(self) -> Iterator[Row]:
-        names = [str(name) for name in self._frame.columns]
-        for number, values in enumerate(self._frame.itertuples(index=False, name=None), start=1):
+        names = list(self._columns)
+        for number, values in enumerate(zip(*self._columns.values(), strict=True), start=1):
             yield Row(number, dict(zip(names, values, strict=True)))
 
 
-def _read(path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    if path.suffix.lower() not in _SUFFIXES:
-        raise InputError(
-            f"{path}: unknown kind of table {path.suffix!r}; expected one of {', '.join(_SUFFIXES)}"
-        )
+def _read(path: Path) -> _Columns:
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise InputError(f"{path}: unknown kind of table {path.suffix!r}; expected one of {', '.join(_SUFFIXES)}")
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a table of captions or labels")
+    if suffix == ".parquet":
+        return _read_parquet(path)
+    if suffix == ".jsonl":
+        return _read_json_lines(path)
+    return _read_delimited(path, "\t" if suffix == ".tsv" else ",")
+
+
+def _read_delimited(path: Path, separator: str) -> _Columns:
+    lines = csv.reader(
+        read_text(path).removeprefix("\ufeff").splitlines(keepends=True), delimiter=separator, strict=True
+    )
     try:
-        match path.suffix.lower():
-            case ".parquet":
-                return pd.read_parquet(path)
-            case ".jsonl":
-                return pd.read_json(path, lines=True, dtype=False, convert_dates=False, encoding="utf-8")
-            case suffix:
-                separator = "\t" if suffix == ".tsv" else ","
-                # Everything is text: a caption may be "NA", "1e5" or "true".
-                return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8")
-    except pd.errors.EmptyDataError as error:
-        raise InputError(f"{path}: an empty file; expected a header and rows") from error
-    except (ValueError, OSError, ArithmeticError) as error:  # pandas' and pyarrow's errors derive from these
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: cannot be read as {path.suffix[1:]}: {reason}") from error
+        header = next(lines, None)
+        if not header:
+            raise InputError(f"{path}: an empty file; expected a header and rows")
+        rows = []
+        for row in lines:
+            if row and len(row) != len(header):
+                raise InputError(
+                    f"{path}: line {lines.line_num} has {len(row)} fields and the header {len(header)}; "
+                    f'expected as many, and quotes (") around a text with {"a tab" if separator != "," else "commas"}'
+                )
+            if row:
+                rows.append(row)
+    except csv.Error as error:
+        raise InputError(f"{path}: line {lines.line_num}: {error}; expected well quoted fields") from error
+    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+
+
+def _read_json_lines(path: Path) -> _Columns:
+    rows = []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{path}: line {number} is not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{path}: line {number} is {type(row).__name__}; expected an object such as {{...}}")
+        rows.append(row)
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _read_parquet(path: Path) -> _Columns:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+    return {name: table.column(name).to_pylist() for name in table.column_names}

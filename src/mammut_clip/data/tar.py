@@ -93,6 +93,8 @@ def _walk(descriptor: int, path: Path, file_size: int) -> Iterator[Member]:
         else:
             raise InputError(f"{path}: tar member of unknown type {chr(kind)!r} at byte {offset}")
         offset = start + (size + BLOCK - 1) // BLOCK * BLOCK
+    # A writer that was stopped between two members leaves such a file: samples would be missing unnoticed.
+    raise _truncated(path, file_size, "without the empty block that ends an archive")
 
 
 def _truncated(path: Path, file_size: int, where: str) -> InputError:
@@ -106,9 +108,7 @@ def _check_old_header(header: bytes, path: Path, offset: int) -> None:
     except ValueError:
         stored = -1
     if stored != sum(header) - sum(header[148:156]) + 8 * ord(" "):
-        raise InputError(
-            f"{path}: not a tar header at byte {offset}; expected a WebDataset shard, uncompressed"
-        )
+        raise InputError(f"{path}: not a tar header at byte {offset}; expected a WebDataset shard, uncompressed")
 
 
 def _number(field_bytes: bytes, path: Path, offset: int) -> int:

@@ -9,9 +9,7 @@ from mammut_clip.data.tar import BLOCK
 _RECORD = 20 * BLOCK  # tars end on a multiple of this
 _OWNER = b"0000644\0" + 2 * b"0000000\0"  # mode, user, group
 _TIME = b"0" * 11 + b"\0"
-_REST = (
-    b"0" + bytes(100) + b"ustar\0" + b"00" + bytes(64) + 2 * b"0000000\0"
-)  # type, link, magic, names, device
+_REST = b"0" + bytes(100) + b"ustar\0" + b"00" + bytes(64) + 2 * b"0000000\0"  # type, link, magic, names, device
 _FIXED_SUM = sum(_OWNER) + sum(_TIME) + sum(_REST) + 8 * ord(" ")  # the checksum field counts as spaces
 
 
@@ -26,9 +24,7 @@ class TarWriter:
         """Append one member. Raises InputError for a name that ustar has no room for (over 100 bytes)."""
         raw = name.encode()
         if len(raw) > 100:
-            raise InputError(
-                f"member name {name!r} has {len(raw)} bytes; expected a key that leaves it at 100 or less"
-            )
+            raise InputError(f"member name {name!r} has {len(raw)} bytes; expected a key that leaves it at 100 or less")
         padding = -len(data) % BLOCK
         self._file.write(_header(raw, len(data)) + data + bytes(padding))
         self.bytes += BLOCK + len(data) + padding

@@ -44,9 +44,7 @@ class Tokenizer:
         """Token ids [n, T], int64. Raises InputError for a context without room for start and end."""
         length = context_length or self.context_length
         if length < 2:
-            raise InputError(
-                f"context_length = {length}: expected 2 or more, for the start and the end token"
-            )
+            raise InputError(f"context_length = {length}: expected 2 or more, for the start and the end token")
         rows = self._encode([texts] if isinstance(texts, str) else texts)
         padded = [
             [

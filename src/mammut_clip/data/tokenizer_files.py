@@ -23,9 +23,7 @@ _WORD_END = "</w>"
 def toy_tokenizer() -> Tokenizer:
     """One id per word of the toy world, 96 in all."""
     words = [PADDING, UNKNOWN, *vocabulary()]
-    tokenizer = Tokenizer(
-        models.WordLevel({word: number for number, word in enumerate(words)}, unk_token=UNKNOWN)
-    )
+    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.add_special_tokens([_special(PADDING), _special(UNKNOWN)])
@@ -55,7 +53,7 @@ def train_tokenizer(captions: Iterable[str], vocab_size: int, path: Path) -> Non
         raise InputError("no captions with words in them; expected some to learn a tokenizer from")
     if learnt > vocab_size - 2:
         raise InputError(
-            f"vocab_size = {vocab_size}: the captions have {learnt - 2} letters; expected {learnt + 2} or more"
+            f"vocab_size = {vocab_size}: too few for the {learnt - 2} letters that occur; expected {learnt + 2} or more"
         )
     write_text(path, _fill(tokenizer, vocab_size).to_str(pretty=True) + "\n")
 

@@ -61,15 +61,11 @@ _FORMS: dict[str, Callable[[Floats, Floats], Truth]] = {
     "triangle": lambda x, y: (y < 0.85) & (2 * np.abs(x) - 0.95 < y),
     "diamond": lambda x, y: np.abs(x) * 1.3 + np.abs(y) < 1.0,
     "star": _star,
-    "cross": lambda x, y: (
-        (np.minimum(np.abs(x), np.abs(y)) < 0.3) & (np.maximum(np.abs(x), np.abs(y)) < 0.95)
-    ),
+    "cross": lambda x, y: (np.minimum(np.abs(x), np.abs(y)) < 0.3) & (np.maximum(np.abs(x), np.abs(y)) < 0.95),
     "heart": _heart,
     "ring": lambda x, y: (np.hypot(x, y) < 0.97) & (np.hypot(x, y) > 0.5),
     "moon": lambda x, y: (np.hypot(x, y) < 0.97) & (np.hypot(x - 0.5, y + 0.12) > 0.72),
-    "house": lambda x, y: (
-        ((np.abs(x) < 0.62) & (y < 0.9) & (y > -0.1)) | ((y <= -0.1) & (np.abs(x) < y + 0.98))
-    ),
+    "house": lambda x, y: ((np.abs(x) < 0.62) & (y < 0.9) & (y > -0.1)) | ((y <= -0.1) & (np.abs(x) < y + 0.98)),
     "bowtie": lambda x, y: (np.abs(y) < 0.12 + 0.75 * np.abs(x)) & (np.abs(x) < 0.95),
     "frame": _frame,
 }

@@ -90,9 +90,7 @@ def _write_train_shard(job: _Job) -> int:
     path, world, start, stop = job
     with ShardSetWriter(path.parent, stop - start, lambda _: path.name) as writer:
         for first in range(start, stop, 256):
-            for index, sample in enumerate(
-                world.samples(toy_world.TRAIN, first, min(first + 256, stop)), start=first
-            ):
+            for index, sample in enumerate(world.samples(toy_world.TRAIN, first, min(first + 256, stop)), start=first):
                 writer.add(f"{index:09d}", {"jpg": encode_jpeg(sample.image), "txt": sample.caption.encode()})
     return stop - start
 
@@ -164,9 +162,7 @@ def _write_segmentation(folder: Path, world: ToyWorld, count: int) -> None:
     shards = _write_eval(folder, chosen)
     names = ["background", *SHAPES]
     templates = list(PROMPTS)
-    write_eval_description(
-        folder, "test", shards, dataset_type="segmentation", classnames=names, templates=templates
-    )
+    write_eval_description(folder, "test", shards, dataset_type="segmentation", classnames=names, templates=templates)
 
 
 def _write_eval(folder: Path, samples: list[tuple[ToySample, str, bytes]]) -> int:
@@ -188,9 +184,7 @@ def _claim(folder: Path, recipe: dict[str, int]) -> bool:
         except ValueError:
             found = "something unreadable"
         if found != full:
-            raise InputError(
-                f"{folder} holds another toy world: {found} instead of {full}; expected an empty folder"
-            )
+            raise InputError(f"{folder} holds another toy world: {found} instead of {full}; expected an empty folder")
         return not (folder / "test" / "nshards.txt").exists()
     if folder.is_dir() and any(folder.glob("*.tar")):
         raise InputError(f"{folder} holds shards that are not the toy world's; expected an empty folder")

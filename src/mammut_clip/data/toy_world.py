@@ -98,13 +98,9 @@ class ToyWorld:
 
     def __post_init__(self) -> None:
         if not MIN_SIZE <= self.image_size <= MAX_SIZE:
-            raise InputError(
-                f"image size {self.image_size}: the toy world is drawn at {MIN_SIZE} to {MAX_SIZE} pixels"
-            )
+            raise InputError(f"image size {self.image_size}: the toy world is drawn at {MIN_SIZE} to {MAX_SIZE} pixels")
 
-    def samples(
-        self, split: int, start: int, stop: int, *, pairs: list[Pair] | None = None
-    ) -> list[ToySample]:
+    def samples(self, split: int, start: int, stop: int, *, pairs: list[Pair] | None = None) -> list[ToySample]:
         """Samples start, ..., stop - 1 of a split.
 
         With `pairs`, sample i shows one object of pair i mod len(pairs) and nothing else; otherwise any
@@ -217,9 +213,7 @@ def _place(canvas: Floats, mask: Picture, group: Group, box: Box, dice: _Dice) -
 def _background_bank(seed: int, size: int) -> Floats:
     """[_BACKGROUNDS, size + margin, size + margin, 3]: gradients with noise and grey specks around 0."""
     side = size + _MARGIN
-    noise = 7 * _noise((_BACKGROUNDS, side, side, 1), seed, 1) + 3 * _noise(
-        (_BACKGROUNDS, side, side, 3), seed, 2
-    )
+    noise = 7 * _noise((_BACKGROUNDS, side, side, 1), seed, 1) + 3 * _noise((_BACKGROUNDS, side, side, 3), seed, 2)
     ramp = np.linspace(-28, 28, side, dtype=np.float32)
     words = mix(seed, 3, np.arange(_BACKGROUNDS)[:, None], np.arange(_WORDS)[None, :])
     for picture, row in zip(noise, words.tolist(), strict=True):

@@ -57,24 +57,31 @@ def predict_interval(fit: Fit, x: Array, level: float, bootstrap: Bootstrap) -> 
     degrees of freedom: for a linear model that is the textbook Student interval. Errors are never negative,
     nor are the ends.
     """
-    thetas = ensemble(fit, bootstrap)
-    rng = np.random.default_rng([bootstrap.seed, 2])
-    centre = _model(fit, fit.theta[None], x)[0]
-    freedom = fit.degrees_of_freedom
-    inflation = np.sqrt(freedom / rng.chisquare(freedom, size=(len(thetas), 1)))
-    noise = np.sqrt(fit.cost / freedom) * rng.standard_normal((len(thetas), 1))
-    draws = centre + inflation * (_model(fit, thetas, x) - centre + noise)
-    return _ends(fit, draws, level)
+    draws, inflation = _law_draws(fit, x, bootstrap)
+    rng = np.random.default_rng([bootstrap.seed, 3])
+    noise = np.sqrt(fit.cost / fit.degrees_of_freedom) * rng.standard_normal((len(draws), 1))
+    return _ends(fit, draws + inflation * noise, level)
 
 
 def law_interval(fit: Fit, x: Array, level: float, bootstrap: Bootstrap) -> tuple[Array, Array]:
     """Lower and upper ends [m] of an interval for the law itself, without the scatter of single runs."""
-    return _ends(fit, _model(fit, ensemble(fit, bootstrap), x), level)
+    return _ends(fit, _law_draws(fit, x, bootstrap)[0], level)
 
 
 def curves(fit: Fit, x: Array, bootstrap: Bootstrap) -> Array:
-    """[count, m]: the refitted laws at x [m]."""
-    return fit.form.value(ensemble(fit, bootstrap), x / fit.scale)
+    """[count, m]: draws of the law at x [m], from which intervals of anything computed from it follow."""
+    draws, _ = _law_draws(fit, x, bootstrap)
+    return np.exp(draws) if fit.residuals == "log" else draws
+
+
+def _law_draws(fit: Fit, x: Array, bootstrap: Bootstrap) -> tuple[Array, Array]:
+    """Refits at x [count, m] in the space of the residuals, and the factor [count, 1] that widens them."""
+    thetas = ensemble(fit, bootstrap)
+    rng = np.random.default_rng([bootstrap.seed, 2])
+    freedom = fit.degrees_of_freedom
+    inflation = np.sqrt(freedom / rng.chisquare(freedom, size=(len(thetas), 1)))
+    centre = _model(fit, fit.theta[None], x)[0]
+    return centre + inflation * (_model(fit, thetas, x) - centre), inflation
 
 
 def _ends(fit: Fit, draws: Array, level: float) -> tuple[Array, Array]:

@@ -45,10 +45,15 @@ class Comparison:
 
     def sentence(self, unit: str) -> str:
         """What the data support, in plain words."""
-        parts = [_words(s, self.first, self.second, unit) for s in self.stretches]
-        if not parts:
-            return f"{self.first} and {self.second} were not measured at the same compute: no comparison."
-        return "; ".join(parts) + "."
+        start, end = self.stretches[0].start, self.stretches[-1].end
+        between = f"Between {short(start)} and {short(end)} {unit}"
+        claims = [
+            f"{s.ahead} has the lower error from {short(s.start)} to {short(s.end)}" for s in self.stretches if s.ahead
+        ]
+        if not claims:
+            return f"{between} the data do not separate {self.first} from {self.second}."
+        rest = [] if all(s.ahead for s in self.stretches) else ["elsewhere the data do not separate them"]
+        return f"{between}, {self.first} against {self.second}: {'; '.join(claims + rest)}."
 
 
 def compare(
@@ -74,16 +79,12 @@ def _pair(
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     gap = laws[first].predict(x) - laws[second].predict(x)
     verdict = [first if h < 0 else second if lo > 0 else None for lo, h in zip(low, high, strict=True)]
-    stretches, i = [], 0
-    for ahead, run in groupby(verdict):
-        length = len(list(run))
-        stretches.append(Stretch(float(x[i]), float(x[min(i + length, len(x) - 1)]), ahead))
-        i += length
+    stretches = _stretches(x, verdict)
     crossed = np.flatnonzero(np.sign(gap[1:]) * np.sign(gap[:-1]) < 0)
     return Comparison(
         first=first,
         second=second,
-        stretches=tuple(stretches),
+        stretches=stretches,
         at=float(x[-1]),
         difference=float(gap[-1]),
         lower=float(low[-1]),
@@ -93,12 +94,21 @@ def _pair(
     )
 
 
-def _words(stretch: Stretch, first: str, second: str, unit: str) -> str:
-    where = f"from {short(stretch.start)} to {short(stretch.end)} {unit}"
-    if stretch.ahead is None:
-        return f"{where} the data do not separate {first} from {second}"
-    behind = second if stretch.ahead == first else first
-    return f"{where} {stretch.ahead} has the lower error than {behind}"
+def _stretches(x: np.ndarray, verdict: list[str | None]) -> tuple[Stretch, ...]:
+    """Neighbouring x of one verdict, joined. A lead over less than a factor of two in x is no lead: the ends of an
+    interval made of draws flicker."""
+    steady: list[str | None] = []
+    for ahead, run in groupby(verdict):
+        length = len(list(run))
+        last = len(steady) + length - 1
+        wide = x[last] >= 2.0 * x[len(steady)]
+        steady += [ahead if wide else None] * length
+    joined, i = [], 0
+    for ahead, run in groupby(steady):
+        length = len(list(run))
+        joined.append(Stretch(float(x[i]), float(x[min(i + length, len(x) - 1)]), ahead))
+        i += length
+    return tuple(joined)
 
 
 def short(value: float) -> str:

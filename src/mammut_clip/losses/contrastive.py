@@ -20,13 +20,9 @@ def contrastive_loss(
     The mean over ranks of the returned losses is the loss of the global batch, and the mean over ranks of the
     gradients (what DDP and FSDP take) is its gradient. B is the same on every rank.
     """
-    both = all_gather_with_grad(
-        torch.cat([image_features, text_features], dim=1), group
-    )  # one collective for two
+    both = all_gather_with_grad(torch.cat([image_features, text_features], dim=1), group)  # one collective for two
     all_images, all_texts = both.chunk(2, dim=1)  # [W * B, E] each
-    own = torch.arange(len(image_features), device=image_features.device) + group_rank(group) * len(
-        image_features
-    )
+    own = torch.arange(len(image_features), device=image_features.device) + group_rank(group) * len(image_features)
     image_to_text = F.cross_entropy((logit_scale * image_features) @ all_texts.T, own)
     text_to_image = F.cross_entropy((logit_scale * text_features) @ all_images.T, own)
     return (image_to_text + text_to_image) / 2

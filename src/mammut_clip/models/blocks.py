@@ -65,9 +65,7 @@ class LayerScale(nn.Module):
 class SelfAttentionBlock(nn.Module):
     """Pre-norm self-attention, then a pre-norm MLP where the block has one (`mlp_width` is not None)."""
 
-    def __init__(
-        self, width: int, heads: int, mlp_width: int | None, layer_scale: float | None = None
-    ) -> None:
+    def __init__(self, width: int, heads: int, mlp_width: int | None, layer_scale: float | None = None) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(width)
         self.attn = Attention(width, heads)
@@ -106,13 +104,9 @@ class CrossAttentionBlock(nn.Module):
 class Transformer(nn.Module):
     """A stack of self-attention blocks, under the key that open_clip gives it."""
 
-    def __init__(
-        self, width: int, heads: int, layers: int, mlp_width: int, layer_scale: float | None = None
-    ) -> None:
+    def __init__(self, width: int, heads: int, layers: int, mlp_width: int, layer_scale: float | None = None) -> None:
         super().__init__()
-        self.resblocks = nn.ModuleList(
-            SelfAttentionBlock(width, heads, mlp_width, layer_scale) for _ in range(layers)
-        )
+        self.resblocks = nn.ModuleList(SelfAttentionBlock(width, heads, mlp_width, layer_scale) for _ in range(layers))
 
     def forward(self, x: Tensor, causal: bool = False) -> Tensor:
         """[B, T, D] -> [B, T, D]."""

@@ -69,9 +69,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
 def save_weights(model: nn.Module, path: str | Path) -> None:
     """Write the model's weights as safetensors under the published names."""
-    state = {
-        key: tensor.detach().cpu().contiguous() for key, tensor in to_published(model.state_dict()).items()
-    }
+    state = {key: tensor.detach().cpu().contiguous() for key, tensor in to_published(model.state_dict()).items()}
     try:
         save_file(state, path)
     except (SafetensorError, OSError) as error:

@@ -28,9 +28,7 @@ class TextDecoder(nn.Module):
             SelfAttentionBlock(width, heads, hidden if config.layer_has_mlp(layer) else None)
             for layer in range(config.layers)
         )
-        self.cross_attn = nn.ModuleList(
-            CrossAttentionBlock(width, heads, hidden) for _ in range(config.cross_layers)
-        )
+        self.cross_attn = nn.ModuleList(CrossAttentionBlock(width, heads, hidden) for _ in range(config.cross_layers))
         self.ln_final = nn.LayerNorm(width)
         self.text_projection = nn.Parameter(torch.empty(width, config.vocab_size))
 

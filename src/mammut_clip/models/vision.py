@@ -36,9 +36,7 @@ class VisionTower(nn.Module):
         """[B, 3, height, width] -> [B, N, D]: class token and patches, each with its position."""
         size = self.config.image_size
         if images.shape[-2:] != (size, size):
-            raise ValueError(
-                f"images are {tuple(images.shape[-2:])} pixels, this model was built for {(size, size)}"
-            )
+            raise ValueError(f"images are {tuple(images.shape[-2:])} pixels, this model was built for {(size, size)}")
         patches = self._patches(images) @ self.conv1.weight.flatten(1).T
         start = self.class_embedding.expand(len(images), 1, -1).to(patches.dtype)
         return torch.cat([start, patches], dim=1) + self.positional_embedding

@@ -14,7 +14,7 @@ def summarise(data: ReportData) -> list[str]:
     for report in data.fits:
         lines += [
             _best(report),
-            *(_sentence(s) for s in report.sentences()),
+            *report.sentences(),
             _record(report),
             *_warnings(report),
         ]
@@ -66,7 +66,3 @@ def _warnings(report: FitReport) -> list[str]:
         if group.law.n < 8:
             lines.append(f"The law of {group.name} rests on {group.law.n} points.")
     return lines
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -2,8 +2,8 @@
 
     job = submit(cluster, [[sys.executable, "-m", "mammut_clip.train", run]], folder, "toy-1", processes=4, gpus=4)
 
-submitit writes the batch script, pickles `Work` by reference and starts it; the states of jobs are read from the process
-(local) or from one squeue for all (slurm.queue), never through submitit's sacct polling.
+submitit writes the batch script, pickles `Work` by reference and starts it; the states of jobs are read from the
+process (local) or from one squeue for all (slurm.queue), never through submitit's sacct polling.
 """
 
 import os

@@ -24,7 +24,7 @@ from mammut_clip.slurm.rendezvous import meeting_point
 
 @dataclass
 class Work:
-    """The commands of one job. Calling it returns one record {command, exit_code, seconds} for each that was started."""
+    """The commands of one job. A call runs them and returns {command, exit_code, seconds} for each that was started."""
 
     commands: list[list[str]]
     environment: dict[str, str] = field(default_factory=dict)

@@ -1,7 +1,6 @@
-"""Grid -> plan -> launch -> watch. A sweep file becomes run directories, jobs, and a results table; torch is never loaded.
+"""Grid -> plan -> launch -> watch: a sweep file becomes run directories, jobs and a results table, without torch.
 
-config = load_sweep("toy")
-plan = make_plan(config, load_cluster(config.cluster))
+plan = load_plan("quickstart")
 result = launch(plan, Path("runs"))
 """
 
@@ -10,7 +9,7 @@ from mammut_clip.config.sweep import load_sweep
 from mammut_clip.sweep.grid import expand
 from mammut_clip.sweep.launch import LaunchResult, launch
 from mammut_clip.sweep.ledger import FailedRun
-from mammut_clip.sweep.plan import Plan, PlannedRun, make_plan
+from mammut_clip.sweep.plan import Plan, PlannedRun, load_plan, make_plan
 from mammut_clip.sweep.progress import Snapshot
 from mammut_clip.sweep.status import StatusRow, SweepStatus, sweep_status
 
@@ -25,6 +24,7 @@ __all__ = [
     "expand",
     "launch",
     "load_cluster",
+    "load_plan",
     "load_sweep",
     "make_plan",
     "sweep_status",

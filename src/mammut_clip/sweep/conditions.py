@@ -1,4 +1,4 @@
-"""Conditions of rules and exclusions: `{samples_seen: [1.28M, 3M], family: mammut}` holds or not for one point of a grid."""
+"""Conditions of rules and exclusions: `{samples_seen: [1.28M, 3M], family: mammut}` holds at a point of a grid."""
 
 from collections.abc import Mapping
 from functools import cache

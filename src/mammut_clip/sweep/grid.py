@@ -94,9 +94,11 @@ def _problems(config: SweepConfig) -> Iterator[Problem]:
             yield Problem(f"rules[{number}].set.{key}", f"the axis {owner[key]} sets this key; a rule would undo it")
     for number, condition in enumerate(config.exclude, start=1):
         yield from conditions.problems_in(condition, f"exclude[{number}]", config)
-    for name in _PLACEHOLDER.findall(config.run_name or ""):
+    for name in _PLACEHOLDER.findall(config.name_pattern or ""):
         if name not in config.axes:
-            yield Problem("run_name", f"{{{name}}} is no axis; {nearest(name, list(config.axes))}", config.run_name)
+            yield Problem(
+                "name_pattern", f"{{{name}}} is no axis; {nearest(name, list(config.axes))}", config.name_pattern
+            )
 
 
 def _key_problems(sets: dict[str, Any], where: str) -> Iterator[Problem]:
@@ -160,8 +162,8 @@ def _excluded(config: SweepConfig, point: tuple[_Choice, ...], base: dict[str, A
 
 def _run_id(config: SweepConfig, point: tuple[_Choice, ...]) -> str:
     labels = {choice.axis: choice.label for choice in point}
-    if config.run_name is not None:
-        return _PLACEHOLDER.sub(lambda match: labels[match.group(1)], config.run_name)
+    if config.name_pattern is not None:
+        return _PLACEHOLDER.sub(lambda match: labels[match.group(1)], config.name_pattern)
     speak_for_themselves = {"model", "samples_seen"} | set(_alternatives(point))
     parts = [
         text if name in speak_for_themselves else f"{name.rpartition('.')[2]}{text}" for name, text in labels.items()
@@ -177,11 +179,13 @@ def _check_ids(ids: list[str], points: list[tuple[_Choice, ...]], source: str) -
             expected = (
                 f"expected a name of letters, digits and . _ = + - (at most 128), and not {', '.join(RESERVED_NAMES)}"
             )
-            problems.append(Problem("run_name", expected, run_id))
+            problems.append(Problem("name_pattern", expected, run_id))
         other = seen.setdefault(run_id, point)
         if other is not point:
             differ = [f"{a.axis} ({a.label} and {b.label})" for a, b in zip(other, point, strict=True) if a is not b]
-            problems.append(Problem("run_name", f"two runs of one name; they differ in {', '.join(differ)}", run_id))
+            problems.append(
+                Problem("name_pattern", f"two runs of one name; they differ in {', '.join(differ)}", run_id)
+            )
     if problems:
         raise ConfigError(source, problems[:20])
 
@@ -247,7 +251,7 @@ def _copy(value: Any) -> Any:
 
 
 def _set(values: dict[str, Any], dotted: str, value: Any, source: str, where: str) -> None:
-    """Set a dotted key in nested values."""
+    """Set a dotted key in nested values; a mapping is merged into one that stands there."""
     *sections, last = dotted.split(".")
     target = values
     for section in sections:
@@ -256,4 +260,8 @@ def _set(values: dict[str, Any], dotted: str, value: Any, source: str, where: st
             raise ConfigError(
                 source, [Problem(where, f"{section} is the single value {target!r} and has no keys", value)]
             )
-    target[last] = _copy(value)
+    if isinstance(value, dict) and isinstance(target.get(last), dict):
+        for key, inner in value.items():
+            _set(target[last], key, inner, source, where)
+    else:
+        target[last] = _copy(value)

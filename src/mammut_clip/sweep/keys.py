@@ -1,4 +1,4 @@
-"""Dotted keys of the run config: which exist, which are amounts of samples, and how their values look in a run's name."""
+"""Dotted keys of the run config: which exist, which are amounts of samples, how their values look in a run's name."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from mammut_clip.config.quantity import format_quantity, parse_quantity
 from mammut_clip.config.run import RunConfig
 
 SET_BY_THE_SWEEP = {
-    "name": "the sweep names its runs (run_name)",
+    "name": "the sweep names its runs (name_pattern)",
     "sweep": "the sweep's own name is used",
     "format": "the version of the schema is not a choice",
 }

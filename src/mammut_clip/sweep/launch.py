@@ -11,9 +11,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from mammut_clip.config.errors import ConfigError, InputError
 from mammut_clip.runs.atomic import write_json
@@ -43,12 +44,28 @@ class LaunchResult:
     note: str = ""
     """What stood in the way, such as a limit on submitted jobs."""
 
+    def to_json_dict(self) -> dict[str, Any]:
+        """What `sweep launch --json` prints."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.finished)} runs finished"]
+        if self.queued:
+            parts.append(f"{len(self.queued)} in the queue")
+        if self.failed:
+            parts.append(f"{len(self.failed)} failed")
+        if self.interrupted:
+            parts.append("interrupted: the same command continues")
+        if self.note:
+            parts.append(self.note)
+        return "\n".join([", ".join(parts), *(f"  {run.id}: {run.error}\n    log: {run.log}" for run in self.failed)])
+
 
 def launch(
     plan: Plan,
     runs_root: Path,
     *,
-    report: Report | None = None,
+    progress: Report | None = None,
     wait: bool | None = None,
     poll_seconds: float | None = None,
     grace_seconds: float = 60.0,
@@ -56,7 +73,7 @@ def launch(
 ) -> LaunchResult:
     """Train every run of the plan that is not finished, and write the results table.
 
-    Finished runs are left alone. `report` gets a Snapshot every `poll_seconds` (default 0.5 on this machine, 10 on
+    Finished runs are left alone. `progress` gets a Snapshot every `poll_seconds` (default 0.5 on this machine, 10 on
     slurm). On slurm the jobs are submitted and, unless `wait`, left to the queue. At Ctrl-C, SIGTERM or SIGHUP the
     jobs on this machine get `grace_seconds` to write checkpoints and end; those on slurm go on.
 
@@ -71,11 +88,11 @@ def launch(
         trainer = trainer_command or TRAINER
         if plan.cluster.kind == "local":
             result = _launch_local(
-                plan, sweep_dir, ledger, report or _silent, trainer, poll_seconds or 0.5, grace_seconds
+                plan, sweep_dir, ledger, progress or _silent, trainer, poll_seconds or 0.5, grace_seconds
             )
         else:
             result = _launch_slurm(
-                plan, sweep_dir, ledger, report or _silent, trainer, poll_seconds or 10.0, bool(wait)
+                plan, sweep_dir, ledger, progress or _silent, trainer, poll_seconds or 10.0, bool(wait)
             )
         from mammut_clip.runs import table  # pandas, which planning does not need
 

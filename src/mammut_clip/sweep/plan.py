@@ -12,13 +12,15 @@ so small ones, which use less of a GPU, cost more than predicted. Checkpoints, e
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from mammut_clip.config.cluster import ClusterConfig
+from mammut_clip.config.cluster import ClusterConfig, load_cluster
 from mammut_clip.config.errors import ConfigError, Problem
+from mammut_clip.config.files import find_file
 from mammut_clip.config.model import ModelConfig
 from mammut_clip.config.run import RunConfig
-from mammut_clip.config.sweep import SweepConfig
+from mammut_clip.config.sweep import SweepConfig, load_sweep
 from mammut_clip.cost import Gflops, gflops_per_sample, parameters
 from mammut_clip.sweep.grid import Cell, cells
 
@@ -134,8 +136,21 @@ class Plan:
         }
 
 
+def load_plan(name: str | Path, overrides: list[str] | None = None) -> Plan:
+    """The plan of a sweep by the name of its file in sweeps/, or by path, on the cluster that it names.
+
+    Overrides are `key=value` in the sweep's file. Raises ConfigError.
+    """
+    config = load_sweep(name, overrides)
+    source = str(find_file("sweeps", name)) + (f" with {' '.join(overrides)}" if overrides else "")
+    return make_plan(config, load_cluster(config.cluster, source=source), source)
+
+
 def make_plan(config: SweepConfig, cluster: ClusterConfig, source: str | None = None) -> Plan:
-    """Expand and price a sweep. Raises ConfigError for a grid that cannot run on the cluster; `source` names its file."""
+    """Expand and price a sweep; `source` names its file in messages.
+
+    Raises ConfigError for a grid that cannot run on the cluster.
+    """
     source = source or f"sweep {config.name}"
     problems: list[Problem] = []
     runs = []

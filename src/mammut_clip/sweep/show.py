@@ -1,6 +1,5 @@
 """Plans, progress and states of sweeps as tables on a terminal."""
 
-from collections.abc import Iterable
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -26,29 +25,29 @@ def format_duration(seconds: float) -> str:
 
 def plan_table(plan: Plan) -> Table:
     """One line per run: size, compute in both conventions, predicted time."""
-    table = Table(title=f"{plan.sweep}: {len(plan.runs)} runs", title_justify="left")
-    _columns(table, ["run", "model"], ["samples", "steps", "params", "GFLOPs paper", "GFLOPs exact"])
-    _columns(table, [], ["GPUs", "time", _hours_name(plan)])
+    table = _table(f"{plan.sweep}: {len(plan.runs)} runs", ["run"])
+    on_gpus = plan.cluster.gpus_per_node > 0
+    _numbers(table, ["samples", "steps", "params", "GFLOPs\npaper", "GFLOPs\nexact"])
+    _numbers(table, [*(["GPUs"] if on_gpus else []), "time", _hours_name(plan)])
     for run in plan.runs:
         table.add_row(
             run.id,
-            run.config.model.name,
             format_quantity(run.config.samples_seen),
             f"{run.steps:,}",
             f"{run.params / 1e6:.3g}M",
             f"{run.gflops_paper:.3g}",
             f"{run.gflops_exact:.3g}",
-            str(run.gpus),
+            *([str(run.gpus)] if on_gpus else []),
             format_duration(run.seconds),
-            f"{_hours(plan, run):.3g}",
+            f"{_hours(plan, run):.2g}",
         )
     return table
 
 
 def totals_table(plan: Plan) -> Table:
     """Sums per family, per model, and over all."""
-    table = Table(title="totals", title_justify="left")
-    _columns(table, ["of"], ["runs", "samples", "GFLOPs paper", "GFLOPs exact", _hours_name(plan)])
+    table = _table("totals", ["of"])
+    _numbers(table, ["runs", "samples", "GFLOPs\npaper", "GFLOPs\nexact", _hours_name(plan)])
     groups = [*plan.totals_by("model").items(), *plan.totals_by("family").items(), ("all", plan.totals)]
     for name, totals in groups:
         table.add_row(
@@ -65,8 +64,8 @@ def totals_table(plan: Plan) -> Table:
 def status_table(status: SweepStatus) -> Table:
     """One line per run, and the counts."""
     counts = ", ".join(f"{number} {state}" for state, number in status.counts.items())
-    table = Table(title=f"{status.sweep}: {counts}", title_justify="left")
-    _columns(table, ["run", "state"], ["samples", "of", "loss", "attempts"])
+    table = _table(f"{status.sweep}: {counts}", ["run", "state"])
+    _numbers(table, ["samples", "of", "loss", "attempts"])
     table.add_column("last error", overflow="fold")
     for row in status.rows:
         table.add_row(
@@ -81,14 +80,32 @@ def status_table(status: SweepStatus) -> Table:
     return table
 
 
+def print_plan(plan: Plan, console: Console | None = None) -> None:
+    """The runs and the totals, on standard output."""
+    console = console or Console()
+    console.print(plan_table(plan))
+    console.print(totals_table(plan))
+
+
+def print_status(status: SweepStatus, console: Console | None = None) -> None:
+    """The runs of a sweep, on standard output."""
+    (console or Console()).print(status_table(status))
+
+
+def launch_progress(plan: Plan, console: Console | None = None) -> "LaunchDisplay":
+    """The display of a launch of this plan, on standard error; a context manager, and the `progress` of `launch`."""
+    return LaunchDisplay(console or Console(stderr=True), plan.sweep)
+
+
 class LaunchDisplay:
     """A progress report for `launch`: one bar over all samples and the runs that train now.
 
-    `with LaunchDisplay(console) as display: launch(plan, root, report=display)`. Where the console is no terminal, a
-    line is printed instead, at most every `line_seconds`.
+    `with launch_progress(plan) as progress: launch(plan, root, progress=progress)`. Where the console is no terminal,
+    a line is printed instead, at most every `line_seconds`.
     """
 
-    def __init__(self, console: Console, line_seconds: float = 15.0) -> None:
+    def __init__(self, console: Console, sweep: str, line_seconds: float = 15.0) -> None:
+        self._sweep = sweep
         self._console = console
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._line_seconds = line_seconds
@@ -107,17 +124,17 @@ class LaunchDisplay:
 
     def __call__(self, snapshot: Snapshot) -> None:
         if self._live:
-            self._live.update(_panel(snapshot))
+            self._live.update(_panel(self._sweep, snapshot))
         elif snapshot.elapsed_seconds - self._last_line >= self._line_seconds or _is_over(snapshot):
             self._last_line = snapshot.elapsed_seconds
-            self._console.print(_summary(snapshot), soft_wrap=True)
+            self._console.print(_summary(self._sweep, snapshot), soft_wrap=True)
 
 
 def _is_over(snapshot: Snapshot) -> bool:
     return snapshot.finished + snapshot.failed == snapshot.runs
 
 
-def _summary(snapshot: Snapshot) -> Text:
+def _summary(sweep: str, snapshot: Snapshot) -> Text:
     parts = [f"{snapshot.finished} of {snapshot.runs} runs finished"]
     if snapshot.failed:
         parts.append(f"{snapshot.failed} failed")
@@ -127,27 +144,33 @@ def _summary(snapshot: Snapshot) -> Text:
         parts.append(f"about {format_duration(snapshot.eta_seconds)} left")
     if snapshot.note:
         parts.append(snapshot.note)
-    return Text(", ".join(parts))
+    return Text(f"{sweep}: " + ", ".join(parts))
 
 
-def _panel(snapshot: Snapshot) -> RenderableType:
+def _panel(sweep: str, snapshot: Snapshot) -> RenderableType:
     running = Table.grid(padding=(0, 2))
     for run in snapshot.running[:12]:
         loss = "" if run.loss is None else f"loss {run.loss:.4f}"
         running.add_row(f"  {run.id}", f"{100 * run.samples_seen / run.total_samples:.0f}%", loss)
     bar = ProgressBar(total=snapshot.total_samples, completed=snapshot.samples_seen, width=60)
-    return Group(_summary(snapshot), bar, running)
+    return Group(_summary(sweep, snapshot), bar, running)
 
 
-def _columns(table: Table, left: Iterable[str], right: Iterable[str]) -> None:
-    for name in left:
-        table.add_column(name, overflow="fold")
-    for name in right:
+def _table(title: str, text_columns: list[str]) -> Table:
+    """A table without lines: eight columns and a run's name fit on eighty characters."""
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    for name in text_columns:
+        table.add_column(name, no_wrap=True, overflow="ignore")
+    return table
+
+
+def _numbers(table: Table, names: list[str]) -> None:
+    for name in names:
         table.add_column(name, justify="right", no_wrap=True)
 
 
 def _hours_name(plan: Plan) -> str:
-    return "GPU-hours" if plan.cluster.gpus_per_node else "core-hours"
+    return "GPU-\nhours" if plan.cluster.gpus_per_node else "core-\nhours"
 
 
 def _hours(plan: Plan, of: PlannedRun | Totals) -> float:

@@ -49,13 +49,13 @@ class SweepStatus:
         return {"sweep": self.sweep, "counts": self.counts, "runs": [asdict(row) for row in self.rows]}
 
 
-def sweep_status(sweep_dir: Path) -> SweepStatus:
+def sweep_status(sweep: SweepDir | Path) -> SweepStatus:
     """The state of every run in a sweep's folder. Raises InputError where there is no sweep."""
-    sweep = SweepDir(sweep_dir)
-    runs = list(sweep.runs()) if sweep_dir.is_dir() else []
+    sweep = SweepDir(sweep) if isinstance(sweep, Path) else sweep
+    runs = list(sweep.runs()) if sweep.path.is_dir() else []
     if not runs:
-        raise InputError(f"{sweep_dir}: no sweep here (no folder in it holds a config.yaml)")
-    planned = (read_json(sweep_dir / "launch" / "plan.json") or {}).get("runs", [])
+        raise InputError(f"{sweep.path}: no sweep here (no folder in it holds a config.yaml)")
+    planned = (read_json(sweep.path / "launch" / "plan.json") or {}).get("runs", [])
     # The plan spares us a YAML file per run; its runs keep their configs for life.
     totals = {row["id"]: row["steps"] * row["global_batch_size"] for row in planned}
     return SweepStatus(sweep.name, [_row(run, totals.get(run.name)) for run in runs])

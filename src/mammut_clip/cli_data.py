@@ -1,0 +1,205 @@
+"""The `data` verbs: make, pack and index shards, evaluation sets and tokenizers."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mammut_clip.config.errors import InputError
+
+app = typer.Typer(no_args_is_help=True, help="Make, pack and index WebDataset shards and evaluation sets.")
+pack = typer.Typer(no_args_is_help=True, help="Shards and evaluation sets from your own pictures.")
+app.add_typer(pack, name="pack")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, on standard output.")]
+Out = Annotated[Path, typer.Argument(help="Folder to write; it must not hold another data set.")]
+Images = Annotated[Path, typer.Option(help="Folder that the table's picture paths are relative to.")]
+ImageColumn = Annotated[str, typer.Option(help="Column with the path of the picture.")]
+CaptionColumns = Annotated[list[str], typer.Option("--caption-column", help="Column of captions (may be repeated).")]
+PerShard = Annotated[int, typer.Option(help="Samples in each shard.")]
+MaxSide = Annotated[int | None, typer.Option(help="Shrink pictures whose shorter side is longer than this.")]
+Background = Annotated[str | None, typer.Option(help="Lay transparent pictures on this colour, such as white.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and list them in quarantine.csv.")]
+
+
+def _finish(summary: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(summary, indent=2, ensure_ascii=False))
+    else:
+        shown = (f"{key} {value:,}" if isinstance(value, int) else f"{key} {value}" for key, value in summary.items())
+        print(", ".join(shown))
+
+
+@app.command()
+def toy(
+    folder: Annotated[Path, typer.Argument(help="Where to write train/ and evals/.")],
+    samples: Annotated[str, typer.Option(help="Training samples, such as 64K.")] = "64K",
+    seed: Annotated[int, typer.Option(help="Another seed is another data set of the same world.")] = 0,
+    image_size: Annotated[int, typer.Option(help="Pixels a side, 32 to 64.")] = 32,
+    as_json: Json = False,
+) -> None:
+    """Write the toy world: training shards and evaluation sets. What exists is kept."""
+    from mammut_clip.tables import progress_bar
+    from mammut_clip.toy import make_toy_data
+
+    with progress_bar("writing pictures") as advance:
+        summary = make_toy_data(folder, samples, seed, image_size, progress=advance)
+    _finish(summary, as_json)
+
+
+@app.command()
+def index(
+    sources: Annotated[list[str], typer.Argument(help="Folders, tar files or brace patterns.")], as_json: Json = False
+) -> None:
+    """Count and locate the samples of shards; the index is kept beside them."""
+    from mammut_clip.data.index import ShardIndex
+    from mammut_clip.tables import progress_bar
+
+    with progress_bar("indexing shards") as advance:
+        summary = ShardIndex.open(sources, advance).summary()
+    _finish(summary, as_json)
+
+
+@app.command()
+def tokenizer(
+    sources: Annotated[list[str], typer.Argument(help="Shards whose captions it is learnt from.")],
+    out: Annotated[Path, typer.Option(help="The tokenizer's JSON file.")],
+    vocab_size: Annotated[int, typer.Option(help="Number of ids, padding, start and end included.")] = 4096,
+    as_json: Json = False,
+) -> None:
+    """Learn a small lower-casing BPE from captions, for models too small for CLIP's 49,408 ids."""
+    from mammut_clip.data.index import ShardIndex
+    from mammut_clip.data.reader import ShardReader
+    from mammut_clip.data.tokenizer_files import train_tokenizer
+
+    found = ShardIndex.open(sources)
+    reader = ShardReader(found)
+    places = ((shard, sample) for shard, count in enumerate(found.counts) for sample in range(count))
+    train_tokenizer((reader.read(*place)[1] for place in places), vocab_size, out)
+    _finish({"tokenizer": str(out), "vocab_size": vocab_size, "captions": len(found)}, as_json)
+
+
+def _packed(work: Callable[[Any, Callable[[int, int], None]], Any], options: dict[str, Any], as_json: bool) -> None:
+    from mammut_clip.data.pictures import PictureOptions
+    from mammut_clip.tables import progress_bar
+
+    with progress_bar("packing pictures") as advance:
+        report = work(PictureOptions(**options), advance)
+    _finish(report.as_dict(), as_json)
+
+
+@pack.command("train")
+def pack_train(
+    table: Annotated[Path, typer.Argument(help="CSV, TSV, Parquet or JSONL with a row per picture.")],
+    out: Out,
+    images: Images = Path(),
+    image_column: ImageColumn = "image",
+    caption_column: CaptionColumns = ["caption"],  # noqa: B006 (Typer reads it)
+    key_column: Annotated[str | None, typer.Option(help="Column of unique keys; numbers where not given.")] = None,
+    samples_per_shard: PerShard = 10_000,
+    max_side: MaxSide = None,
+    background: Background = None,
+    skip_bad: SkipBad = False,
+    as_json: Json = False,
+) -> None:
+    """Training shards from pictures and a table of captions."""
+    from mammut_clip.data import pack as packing
+
+    _packed(
+        lambda pictures, progress: packing.pack_train(
+            table,
+            images,
+            out,
+            image_column=image_column,
+            caption_columns=tuple(caption_column),
+            key_column=key_column,
+            samples_per_shard=samples_per_shard,
+            pictures=pictures,
+            skip_bad=skip_bad,
+            progress=progress,
+        ),
+        {"max_side": max_side, "background": background},
+        as_json,
+    )
+
+
+@pack.command("retrieval")
+def pack_retrieval(
+    table: Annotated[Path, typer.Argument(help="CSV, TSV, Parquet or JSONL with a row per picture.")],
+    out: Out,
+    images: Images = Path(),
+    image_column: ImageColumn = "image",
+    caption_column: CaptionColumns = ["caption"],  # noqa: B006 (Typer reads it)
+    max_side: MaxSide = None,
+    background: Background = None,
+    skip_bad: SkipBad = False,
+    as_json: Json = False,
+) -> None:
+    """A retrieval set in CLIP_benchmark's layout from pictures and a table of captions."""
+    from mammut_clip.data import pack as packing
+
+    _packed(
+        lambda pictures, progress: packing.pack_retrieval(
+            table,
+            images,
+            out,
+            image_column=image_column,
+            caption_columns=tuple(caption_column),
+            pictures=pictures,
+            skip_bad=skip_bad,
+            progress=progress,
+        ),
+        {"max_side": max_side, "background": background},
+        as_json,
+    )
+
+
+@pack.command("classification")
+def pack_classification(
+    images: Annotated[Path, typer.Argument(help="One folder per class, or the folder that --table refers to.")],
+    out: Out,
+    table: Annotated[Path | None, typer.Option(help="CSV, TSV, Parquet or JSONL with a label per picture.")] = None,
+    image_column: ImageColumn = "image",
+    label_column: Annotated[str, typer.Option(help="Column of class names or numbers.")] = "label",
+    classnames: Annotated[Path | None, typer.Option(help="Text file of class names, one a line.")] = None,
+    templates: Annotated[Path | None, typer.Option(help="Text file of prompts with {c}, one a line.")] = None,
+    max_side: MaxSide = None,
+    background: Background = None,
+    skip_bad: SkipBad = False,
+    as_json: Json = False,
+) -> None:
+    """A zero-shot classification set in CLIP_benchmark's layout."""
+    from mammut_clip.data import pack as packing
+
+    names, prompts = _lines(classnames), _lines(templates)
+    if prompts and (without := [prompt for prompt in prompts if "{c}" not in prompt]):
+        raise InputError(f"{templates}: expected {{c}} where the class name goes, found {without[0]!r}")
+    _packed(
+        lambda pictures, progress: packing.pack_classification(
+            images,
+            out,
+            table=table,
+            image_column=image_column,
+            label_column=label_column,
+            classnames=names,
+            templates=prompts,
+            pictures=pictures,
+            skip_bad=skip_bad,
+            progress=progress,
+        ),
+        {"max_side": max_side, "background": background},
+        as_json,
+    )
+
+
+def _lines(path: Path | None) -> list[str] | None:
+    from mammut_clip.config.files import read_text
+
+    if path is None:
+        return None
+    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    if not lines:
+        raise InputError(f"{path}: expected one entry a line, found none")
+    return lines

@@ -1,0 +1,115 @@
+"""`mammut-clip quickstart`: all five verbs in miniature on a CPU, each by the code that does it on a cluster.
+
+Toy data -> a sweep of two families over model scales and budgets, each run evaluated zero-shot -> laws fitted
+without the largest runs -> their prediction against what those runs measured -> one HTML page. Stopped at any
+moment, the same command continues and repeats no finished run.
+"""
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mammut_clip.config.cluster import load_cluster
+from mammut_clip.config.errors import PartialFailureError
+from mammut_clip.config.files import find_file
+from mammut_clip.config.fit import LawSpec
+from mammut_clip.config.load import load_config
+from mammut_clip.config.sweep import load_sweep
+from mammut_clip.fit.run import FitReport, run_spec
+from mammut_clip.runs import table
+from mammut_clip.runs.layout import SweepDir
+from mammut_clip.sweep.launch import launch
+from mammut_clip.sweep.plan import Plan, make_plan
+from mammut_clip.sweep.show import launch_progress
+from mammut_clip.tables import print_rows, progress_bar
+
+TRAINING_SAMPLES = 64_000
+STEPS = 5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the quickstart found."""
+
+    fit: FitReport
+    report: Path
+    seconds: float
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """What `quickstart --json` prints."""
+        return {"report": str(self.report), "seconds": round(self.seconds, 1), "fit": self.fit.to_json_dict()}
+
+
+def run_quickstart(runs: Path, data: Path, sweep: str) -> Outcome:
+    """Do it all, or what is left of it. KeyboardInterrupt where it was stopped, PartialFailureError where runs failed."""
+    started = time.monotonic()
+    _step(1, f"toy world: {TRAINING_SAMPLES:,} pictures with captions, and three evaluation sets, in {data}")
+    _write_data(data)
+    plan = _plan(sweep, data)
+    totals = plan.totals
+    _step(2, f"training and zero-shot evaluation: {totals.runs} runs in {runs / plan.sweep}")
+    _launch(plan, runs)
+    folder = SweepDir(runs / plan.sweep)
+    _step(3, "results table: " + str(folder.results_file))
+    results = table.write(folder)
+    _step(4, "scaling laws, fitted without the runs of largest compute")
+    spec = load_config(LawSpec, find_file("fit", "toy"))
+    fit = run_spec(spec, results, folder.path / "fit" / "toy")
+    _step(5, "report")
+    from mammut_clip.sweep_report import write_sweep_report
+
+    report = write_sweep_report(folder, results, (fit,), data / "evals" / "wds_toy_retrieval")
+    return Outcome(fit, report, time.monotonic() - started)
+
+
+def show(outcome: Outcome) -> None:
+    """The closing table, the comparison in words, and where the report is."""
+    print_rows(
+        [
+            {
+                "family": record.group,
+                "held-out run": f"{record.model}, {record.samples_seen:,} samples",
+                "GFLOPs": record.x,
+                "error predicted": record.predicted,
+                "95% interval": f"{record.lower:.3f} to {record.upper:.3f}",
+                "measured": record.measured,
+                "within": "yes" if record.covered else "no",
+            }
+            for record in outcome.fit.held_out
+        ],
+        title="Zero-shot error on unseen shape-colour pairs: predicted by the law, then measured",
+    )
+    for sentence in outcome.fit.sentences():
+        print(sentence)
+    print(f"Report: {outcome.report.resolve()}   ({outcome.seconds / 60:.1f} minutes)")
+
+
+def _write_data(data: Path) -> None:
+    from mammut_clip.toy import make_toy_data
+
+    with progress_bar("writing pictures") as advance:
+        make_toy_data(data, TRAINING_SAMPLES, processes=os.cpu_count() or 1, progress=advance)
+
+
+def _plan(sweep: str, data: Path) -> Plan:
+
+    config = load_sweep(sweep)
+    places = {"data.train": [str(data / "train")], "evaluation.data_root": str(data / "evals")}
+    config = config.model_copy(update={"overrides": config.overrides | places})
+    return make_plan(config, load_cluster(config.cluster, source=sweep), str(find_file("sweeps", sweep)))
+
+
+def _launch(plan: Plan, runs: Path) -> None:
+    with launch_progress(plan) as progress:
+        result = launch(plan, runs, progress=progress)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    if result.failed:
+        raise PartialFailureError(f"{result}\nThe same command tries the failed runs again.")
+
+
+def _step(number: int, what: str) -> None:
+    print(f"[{number}/{STEPS}] {what}", file=sys.stderr, flush=True)

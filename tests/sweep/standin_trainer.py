@@ -1,0 +1,68 @@
+"""A trainer without a model, for tests of the launcher: takes run directories as `mammut_clip.train` does, and keeps their
+locks, status and metrics as it does. What goes wrong stands in a run's folder, in `behaviour`:
+`fail` (always), `fail-once`, `die` (SIGKILL, always), `die-once`, `sleep SECONDS`.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from mammut_clip.runs import RunDir, Status
+from mammut_clip.runs import metrics
+from mammut_clip.runs.lock import RunIsLockedError, hold
+
+
+class _Stopped(Exception):
+    pass
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise _Stopped
+
+
+def train(run: RunDir) -> bool:
+    """Whether it finished."""
+    attempts = run.status.attempts + 1
+    total = run.config.total_samples
+    # One line per start, so that tests can count how often a run was trained.
+    with (run.path / "starts").open("a") as file:
+        file.write(f"{os.getpid()} {os.environ.get('SLURM_JOB_ID', '')} {os.environ.get('SLURM_PROCID', '')}\n")
+    Status(state="running", attempts=attempts).write(run.status_file)
+    metrics.append(run.metrics_file, {"samples_seen": total // 2, "loss": 1.5})
+    behaviour = (run.path / "behaviour").read_text().split() if (run.path / "behaviour").exists() else ["none"]
+    if behaviour[0] == "sleep":
+        time.sleep(float(behaviour[1]))
+    if behaviour[0] == "die" or (behaviour[0] == "die-once" and attempts == 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if behaviour[0] == "fail" or (behaviour[0] == "fail-once" and attempts == 1):
+        Status(state="failed", attempts=attempts, last_error="ValueError: told to").write(run.status_file)
+        return False
+    metrics.append(run.metrics_file, {"samples_seen": total, "loss": 1.0})
+    Status(state="finished", attempts=attempts, samples_seen=total).write(run.status_file)
+    return True
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, _stop)
+    done = True
+    for argument in sys.argv[1:]:
+        run = RunDir.at(Path(argument))
+        if run.status.state == "finished":
+            continue
+        try:
+            with hold(run.lock_file):
+                done = train(run) and done
+        except RunIsLockedError:
+            done = False
+        except _Stopped:
+            status = run.status
+            Status(state="interrupted", attempts=status.attempts).write(run.status_file)
+            return 143
+    return 0 if done else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -28,8 +28,14 @@ def _finish(summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(summary, indent=2, ensure_ascii=False))
     else:
-        shown = (f"{key} {value:,}" if isinstance(value, int) else f"{key} {value}" for key, value in summary.items())
-        print(", ".join(shown))
+        # What is empty, such as rows that were skipped where none was, is left out.
+        print(", ".join(f"{key} {_shown(value)}" for key, value in summary.items() if value not in (None, {})))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{count:,} {kind}" for kind, count in value.items()) + ")"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 @app.command()
@@ -85,8 +91,9 @@ def _packed(work: Callable[[Any, Callable[[int, int], None]], Any], options: dic
     from mammut_clip.data.pictures import PictureOptions
     from mammut_clip.tables import progress_bar
 
+    pictures = PictureOptions(**options)
     with progress_bar("packing pictures") as advance:
-        report = work(PictureOptions(**options), advance)
+        report = work(pictures, advance)
     _finish(report.as_dict(), as_json)
 
 

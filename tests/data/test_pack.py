@@ -174,7 +174,7 @@ def test_tables_that_cannot_be_used(tmp_path: Path, images: Path) -> None:
     assert "cannot be read as Parquet" in attempt("g.parquet", "image")
     assert "line 2 is not JSON" in attempt("h.jsonl", '{"image": "a", "caption": "b"}\n{')
     assert "line 1 is list" in attempt("h.jsonl", "[1]")
-    assert "no column 'image'" in attempt("h.jsonl", "")
+    assert "without rows" in attempt("h.jsonl", "")
     assert "unknown kind of table" in attempt("i.xlsx", "")
     with pytest.raises(InputError, match="no such file"):
         pack_train(tmp_path / "gone.csv", images, tmp_path / "out")
@@ -215,7 +215,7 @@ def test_classification_from_a_table(tmp_path: Path, images: Path) -> None:
     found = EvalSet.open(tmp_path / "out")
     assert found.classnames == ["ant", "cat", "dog"]
     assert [sample.target for sample in found] == [1, 2, 1, 0]
-    with pytest.raises(InputError, match="row 4: .*unknown label: label 'ant'"):
+    with pytest.raises(InputError, match=r"row 4: .*unknown label: label 'ant'"):
         pack_classification(images, tmp_path / "no", table=table, classnames=["cat", "dog"])
     numbered = write_table(tmp_path / "n.csv", [{"image": "0.jpg", "label": 1}, {"image": "1.png", "label": 0}])
     pack_classification(images, tmp_path / "numbered", table=numbered, classnames=["cat", "dog"])

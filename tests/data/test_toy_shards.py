@@ -48,7 +48,7 @@ def test_shards_hold_the_world(tmp_path: Path) -> None:
 
 def test_another_recipe_in_the_folder_is_refused(tmp_path: Path) -> None:
     write_toy_train(tmp_path / "a", 20, 1, 10)
-    with pytest.raises(InputError, match="holds another toy world.*expected an empty folder"):
+    with pytest.raises(InputError, match=r"holds another toy world.*expected an empty folder"):
         write_toy_train(tmp_path / "a", 20, 2, 10)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "00000.tar").write_bytes(b"mine")

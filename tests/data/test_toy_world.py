@@ -1,6 +1,9 @@
 """The toy world: the same picture for the same number, labels that fit, and pairs that training never sees."""
 
+import io
 from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -51,7 +54,7 @@ def test_training_never_shows_or_names_a_held_out_pair() -> None:
         words = sample.caption.split()
         named = [
             (forms[noun], COLOUR_NAMES.index(colour))
-            for colour, noun in zip(words, words[1:], strict=False)
+            for colour, noun in pairwise(words)
             if noun in forms and colour in COLOURS
         ]
         assert not held_out & set(named), sample.caption
@@ -66,29 +69,15 @@ def test_captions_read_as_people_say_them() -> None:
     assert caption(circles, 0, square) == "two small red circles above a striped blue square"
     assert caption(circles, None, None, opening=4) == "there are two small red circles"
     assert caption(square, 2, circles, opening=1) == "a photo of a striped blue square left of two small red circles"
-    assert caption(square, None, None, opening=4, with_colour=False) == "there is a striped square"
+    assert caption(replace(square, unsaid="colour"), None, None, opening=4) == "there is a striped square"
 
 
 def test_the_longest_caption_fits_the_toy_models_context() -> None:
-    words = [
-        "a",
-        "photo",
-        "of",
-        "three",
-        "small",
-        "striped",
-        "red",
-        "circles",
-        "left",
-        "of",
-        "three",
-        "small",
-        "dotted",
-        "blue",
-        "squares",
-    ]
-    longest = max(len(s.caption.split()) for s in ToyWorld(1).samples(toy_world.TRAIN, 0, 3000))
-    assert longest <= len(words) <= 18
+    group = Group(SHAPES.index("circle"), COLOUR_NAMES.index("red"), 1, 0, 2)
+    longest = caption(group, 3, group, opening=1)
+    assert longest.startswith("a photo of three small striped red circles right of three small striped red")
+    sampled = max(len(sample.caption.split()) for sample in ToyWorld(1).samples(toy_world.TRAIN, 0, 3000))
+    assert sampled <= len(longest.split()) <= 18  # 20 positions less start and end
 
 
 @pytest.mark.parametrize("size", [32, 48, 64])
@@ -139,8 +128,6 @@ def test_shapes_are_told_apart_at_the_smallest_size() -> None:
 
 def test_jpeg_keeps_the_picture() -> None:
     sample = ToyWorld(8).sample(toy_world.TRAIN, 0)
-    import io
-
     decoded = np.asarray(Image.open(io.BytesIO(toy_world.encode_jpeg(sample.image))), dtype=np.float32)
     assert np.abs(decoded - sample.image).mean() < 5
 

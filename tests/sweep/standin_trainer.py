@@ -1,8 +1,10 @@
-"""A trainer without a model, for tests of the launcher: takes run directories as `mammut_clip.train` does, and keeps their
-locks, status and metrics as it does. What goes wrong stands in a run's folder, in `behaviour`:
-`fail` (always), `fail-once`, `die` (SIGKILL, always), `die-once`, `sleep SECONDS`.
+"""A trainer without a model, for tests of the launcher: takes run directories as `mammut_clip.train` does, and keeps
+their locks, status and metrics as it does. What goes wrong stands in a run's folder, in `behaviour`:
+`fail` (always), `fail-once`, `die` (SIGKILL, always), `die-once`, `sleep SECONDS`, `sleep-once SECONDS`.
+Under srun every rank notes where it is told to meet the others, and rank 0 alone "trains".
 """
 
+import json
 import os
 import signal
 import sys
@@ -10,17 +12,16 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from mammut_clip.runs import RunDir, Status
-from mammut_clip.runs import metrics
+from mammut_clip.runs import RunDir, Status, metrics
 from mammut_clip.runs.lock import RunIsLockedError, hold
 
 
-class _Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
-    raise _Stopped
+    raise StoppedError
 
 
 def train(run: RunDir) -> bool:
@@ -29,11 +30,11 @@ def train(run: RunDir) -> bool:
     total = run.config.total_samples
     # One line per start, so that tests can count how often a run was trained.
     with (run.path / "starts").open("a") as file:
-        file.write(f"{os.getpid()} {os.environ.get('SLURM_JOB_ID', '')} {os.environ.get('SLURM_PROCID', '')}\n")
+        file.write(f"{os.getpid()} {os.environ.get('SLURM_JOB_ID', '')}\n")
     Status(state="running", attempts=attempts).write(run.status_file)
     metrics.append(run.metrics_file, {"samples_seen": total // 2, "loss": 1.5})
     behaviour = (run.path / "behaviour").read_text().split() if (run.path / "behaviour").exists() else ["none"]
-    if behaviour[0] == "sleep":
+    if behaviour[0] == "sleep" or (behaviour[0] == "sleep-once" and attempts == 1):
         time.sleep(float(behaviour[1]))
     if behaviour[0] == "die" or (behaviour[0] == "die-once" and attempts == 1):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -50,6 +51,11 @@ def main() -> int:
     done = True
     for argument in sys.argv[1:]:
         run = RunDir.at(Path(argument))
+        rank = os.environ.get("SLURM_PROCID", "0")
+        names = ("MASTER_ADDR", "MASTER_PORT", "SRUN_CPUS_PER_TASK", "OMP_NUM_THREADS", "CLUSTER_SAYS")
+        (run.path / f"rank-{rank}.json").write_text(json.dumps({name: os.environ.get(name) for name in names}))
+        if rank != "0":
+            continue
         if run.status.state == "finished":
             continue
         try:
@@ -57,7 +63,8 @@ def main() -> int:
                 done = train(run) and done
         except RunIsLockedError:
             done = False
-        except _Stopped:
+        except StoppedError:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             status = run.status
             Status(state="interrupted", attempts=status.attempts).write(run.status_file)
             return 143

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from mammut_clip.config import ConfigError, InputError
 from mammut_clip.config.cluster import load_cluster
@@ -18,9 +20,10 @@ from mammut_clip.config.load import validate
 from mammut_clip.config.sweep import SweepConfig
 from mammut_clip.runs import RunDir
 from mammut_clip.runs.lock import hold
-from mammut_clip.sweep import Plan, launch, make_plan, sweep_status
+from mammut_clip.sweep import LaunchResult, Plan, launch, make_plan, sweep_status
 from mammut_clip.sweep.local_jobs import commands_for, pack
-from mammut_clip.sweep.progress import Snapshot, last_row
+from mammut_clip.sweep.progress import RunningRun, Snapshot, last_row
+from mammut_clip.sweep.show import launch_progress
 
 STANDIN = [sys.executable, str(Path(__file__).with_name("standin_trainer.py"))]
 BASE: dict[str, Any] = {
@@ -37,7 +40,7 @@ def plan_of(*seeds: int, jobs: int = 2) -> Plan:
     return make_plan(config, load_cluster("local", [f"parallel_jobs={jobs}"]))
 
 
-def start(plan: Plan, root: Path, **more: Any) -> Any:
+def start(plan: Plan, root: Path, **more: Any) -> LaunchResult:
     return launch(plan, root, trainer_command=STANDIN, poll_seconds=0.1, grace_seconds=5, **more)
 
 
@@ -179,7 +182,7 @@ def test_a_killed_launcher_leaves_jobs_that_the_next_one_takes_over(tmp_path: Pa
     process = launcher(tmp_path)
     wait_until(lambda: len(starts(tmp_path)) >= 2)
     process.kill()
-    process.communicate()
+    process.wait()  # its jobs hold the pipe open
     assert any(is_alive(pid) for pid in pids(tmp_path))
     result = start(plan, tmp_path)
     assert len(result.finished) == 4
@@ -193,14 +196,14 @@ def test_ctrl_c_also_ends_jobs_that_were_taken_over(tmp_path: Path) -> None:
     first = launcher(tmp_path)
     wait_until(lambda: len(starts(tmp_path)) >= 2)
     first.kill()
-    first.communicate()
+    first.wait()
     second = launcher(tmp_path)
     lock = tmp_path / "s" / "launch" / "plan.json"
     written = lock.stat().st_mtime_ns
     wait_until(lambda: lock.stat().st_mtime_ns != written)
     time.sleep(0.3)
     second.send_signal(signal.SIGINT)
-    assert "interrupted" in second.communicate(timeout=20)[0]
+    assert second.wait(timeout=20) == 0
     assert not any(is_alive(pid) for pid in pids(tmp_path))
 
 
@@ -253,3 +256,20 @@ def test_config_errors_come_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         start(plan_of(-1), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_progress_without_a_terminal_is_a_few_lines_and_one_at_the_end() -> None:
+    text = StringIO()
+    with launch_progress(plan_of(1), Console(file=text, width=40)) as progress:
+        for seconds, finished in ((0.0, 0), (0.5, 0), (1.0, 1), (1.5, 1)):
+            running = [] if finished else [RunningRun("seed1", 640, 1280, 1.5)]
+            progress(Snapshot(1, finished, 0, running, 640 + 640 * finished, 1280, seconds, 90.0))
+    lines = text.getvalue().splitlines()
+    assert lines == [
+        "s: 0 of 1 runs finished, 50.0% of samples, 0 s elapsed, about 1.5 min left",
+        "s: 1 of 1 runs finished, 100.0% of samples, 1 s elapsed",
+    ]
+    text = StringIO()
+    with launch_progress(plan_of(1), Console(file=text, width=80, force_terminal=True, color_system=None)) as progress:
+        progress(Snapshot(2, 1, 0, [RunningRun("seed1", 640, 1280, 1.5)], 640, 1280, 3.0, 90.0))
+    assert "loss 1.5000" in text.getvalue() and "50%" in text.getvalue()

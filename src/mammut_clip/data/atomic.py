@@ -1,14 +1,19 @@
 """Files that are either complete or absent: written under a temporary name beside the final one, then
 renamed."""
 
-import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from mammut_clip.config.errors import InputError
+
+
+def _temporary(path: Path) -> Path:
+    """A hidden name in the same folder; unlike one made of a process id, it is unique among the hosts that share it."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
 
 
 @contextmanager
@@ -18,7 +23,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
     Raises InputError, naming the file, where the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -40,7 +45,7 @@ def write_text(path: Path, text: str) -> None:
 def scratch_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside `path`, to be filled and renamed to it; removed if it is still there
     afterwards."""
-    temporary = path.absolute().with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path.absolute())
     try:
         temporary.mkdir(parents=True)
         yield temporary

@@ -82,7 +82,10 @@ class _BadRows:
         lines += [f"  row {row}: {file}: {kind}: {reason}" for row, file, kind, reason in self.found[:_SHOWN]]
         if len(self.found) > _SHOWN:
             lines.append(f"  and {len(self.found) - _SHOWN} more")
-        return InputError("\n".join([*lines, "Nothing was written. Mend these rows, or have bad rows skipped."]))
+        lines.append(
+            "Nothing was written. Mend these rows, or leave them out with --skip-bad (skip_bad=True in Python)."
+        )
+        return InputError("\n".join(lines))
 
     def table(self) -> str:
         file = io.StringIO()

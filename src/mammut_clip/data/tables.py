@@ -4,6 +4,7 @@ CSV and TSV values stay text as they stand, since a caption may be `NA`, `1e5` o
 """
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,13 +47,13 @@ class Table:
         """Raises InputError for an unreadable or empty table and, with the nearest names, for missing
         columns."""
         found = _read(path)
+        if not any(found.values()):
+            raise InputError(f"{path}: a table without rows; expected one row per picture")
         for column in columns:
             if column not in found:
                 hint = nearest(column, list(found))
                 raise InputError(f"{path}: no column {column!r}; {hint} Its columns: {', '.join(found)}")
         self._columns = {column: found[column] for column in columns}
-        if not len(self):
-            raise InputError(f"{path}: a table without rows; expected one row per picture")
 
     def __len__(self) -> int:
         return len(next(iter(self._columns.values())))
@@ -77,9 +78,8 @@ def _read(path: Path) -> _Columns:
 
 
 def _read_delimited(path: Path, separator: str) -> _Columns:
-    lines = csv.reader(
-        read_text(path).removeprefix("\ufeff").splitlines(keepends=True), delimiter=separator, strict=True
-    )
+    text = io.StringIO(read_text(path).removeprefix("\ufeff"), newline="")
+    lines = csv.reader(text, delimiter=separator, strict=True)
     try:
         header = next(lines, None)
         if not header:

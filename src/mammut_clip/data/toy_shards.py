@@ -8,10 +8,12 @@ continues where it stopped; a folder that holds another recipe is refused.
 
 import io
 import json
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -29,10 +31,10 @@ from mammut_clip.data.shard_writer import (
     write_eval_description,
 )
 from mammut_clip.data.toy_words import PROMPTS, SHAPES, caption, held_out_pairs, pair_name
-from mammut_clip.data.toy_world import ToySample, ToyWorld, encode_jpeg
+from mammut_clip.data.toy_world import Scene, ToySample, ToyWorld, encode_jpeg
 
 RECIPE = "toy.json"
-_VERSION = 1  # of what the world draws and says: raise it with every change to either
+_VERSION = 2  # of what the world draws and says: raise it with every change to either
 Progress = Callable[[int, int], None]
 
 
@@ -81,9 +83,17 @@ def _run(jobs: list[_Job], processes: int) -> Iterable[int]:
         yield from map(_write_train_shard, jobs)
         return
     # Spawned, not forked: the caller may hold threads (torch, a progress bar).
-    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(_write_train_shard, job) for job in jobs]):
-            yield future.result()
+    context = get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(jobs)), context, _leave_interrupts_to_the_parent) as pool:
+        try:
+            for future in as_completed([pool.submit(_write_train_shard, job) for job in jobs]):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _write_train_shard(job: _Job) -> int:
@@ -142,15 +152,20 @@ def _write_retrieval(folder: Path, world: ToyWorld, count: int) -> None:
     start = 0
     while len(chosen) < count:
         for sample in world.samples(toy_world.RETRIEVAL, start, start + count):
-            # Without an opening, and with the colour always said: two scenes are alike only if their captions
-            # are.
-            text = caption(sample.scene.main, sample.scene.relation, sample.scene.other)
+            text = _full_caption(sample.scene)
             if text not in taken and len(chosen) < count:
                 taken.add(text)
                 chosen.append((sample, "txt", text.encode()))
         start += count
     shards = _write_eval(folder, chosen)
     write_eval_description(folder, "test", shards, dataset_type="retrieval")
+
+
+def _full_caption(scene: Scene) -> str:
+    """Without an opening, and with nothing unsaid: two scenes are alike only if their captions are."""
+    main, other = (group and replace(group, unsaid="") for group in (scene.main, scene.other))
+    assert main is not None
+    return caption(main, scene.relation, other)
 
 
 def _write_segmentation(folder: Path, world: ToyWorld, count: int) -> None:

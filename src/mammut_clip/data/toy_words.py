@@ -6,6 +6,7 @@ is ordinary stays unsaid: the middle size, and plain colour without a texture.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 SHAPES = (
     "circle",
@@ -47,6 +48,9 @@ OPENINGS = ("", "a photo of", "a picture of", "a drawing of", "there is")
 PROMPTS = ("a {c}", "a photo of a {c}", "a picture of a {c}", "a drawing of a {c}", "there is a {c}")
 """The same openings as zero-shot templates."""
 
+ANY_SHAPE = "shape"
+"""Stands for a shape that is not named."""
+
 _EXTRA_WORDS = ("background", "and", "the", "image")
 
 
@@ -60,6 +64,9 @@ class Group:
     size: int
     count: int
     """0 for one object, as in COUNTS."""
+    unsaid: Literal["", "colour", "shape"] = ""
+    """What its caption leaves out. It makes colour and shape words of their own, which is what lets a model put
+    together pairs that it never saw."""
 
 
 def plural(noun: str) -> str:
@@ -67,24 +74,22 @@ def plural(noun: str) -> str:
     return noun + ("es" if noun.endswith("s") else "s")
 
 
-def phrase(group: Group, *, with_colour: bool = True) -> str:
+def phrase(group: Group) -> str:
     """ "two small striped red circles"."""
-    shape = SHAPES[group.shape]
+    shape = ANY_SHAPE if group.unsaid == "shape" else SHAPES[group.shape]
     words = (
         COUNTS[group.count],
         SIZES[group.size],
         TEXTURES[group.texture],
-        COLOUR_NAMES[group.colour] if with_colour else "",
+        "" if group.unsaid == "colour" else COLOUR_NAMES[group.colour],
         plural(shape) if group.count else shape,
     )
     return " ".join(word for word in words if word)
 
 
-def caption(
-    main: Group, relation: int | None, other: Group | None, *, opening: int = 0, with_colour: bool = True
-) -> str:
-    """The caption of a scene; `with_colour` False leaves the main group's colour unsaid."""
-    words = [OPENINGS[opening], phrase(main, with_colour=with_colour)]
+def caption(main: Group, relation: int | None, other: Group | None, *, opening: int = 0) -> str:
+    """The caption of a scene."""
+    words = [OPENINGS[opening], phrase(main)]
     if words[0] == "there is" and main.count:
         words[0] = "there are"
     if other is not None and relation is not None:
@@ -96,7 +101,7 @@ def vocabulary() -> list[str]:
     """Every word that captions and class prompts can contain, in a fixed order."""
     openings = [word for opening in OPENINGS for word in opening.split()]
     relations = [word for relation in RELATIONS for word in relation.split()]
-    shapes = [form for shape in SHAPES for form in (shape, plural(shape))]
+    shapes = [form for shape in (*SHAPES, ANY_SHAPE) for form in (shape, plural(shape))]
     words = [*COUNTS, *openings, "are", *SIZES, *TEXTURES, *COLOUR_NAMES, *shapes, *relations, *_EXTRA_WORDS]
     return list(dict.fromkeys(word for word in words if word))
 

@@ -23,7 +23,6 @@ from mammut_clip.config.errors import InputError
 from mammut_clip.data.mixing import mix
 from mammut_clip.data.toy_shapes import TILTS, Floats, stamp
 from mammut_clip.data.toy_words import (
-    COUNTS,
     OPENINGS,
     RELATIONS,
     TEXTURES,
@@ -43,8 +42,10 @@ _WORDS = 40  # random words per sample; _Dice says when this does not suffice
 _BACKGROUNDS = 128
 _MARGIN = 16
 _FRACTIONS = (9 / 32, 12 / 32, 15 / 32)  # width of an object of each size, as a share of the picture
+_FRACTIONS_ALONE = (14 / 32, 19 / 32, 24 / 32)  # the same where one object has the picture to itself
 _ALONE = 0.4  # share of pictures with one group
-_COLOURLESS = 0.1  # share of captions that leave the main colour unsaid
+_COLOUR_UNSAID = 0.35  # share of groups whose colour the caption leaves out; without it
+_SHAPE_UNSAID = 0.1
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,15 @@ def _group(dice: _Dice, pair: Pair, *, in_half: bool) -> Group:
     size = dice.below(3)
     if in_half and count == 2:
         size = 0  # three larger ones do not fit side by side
-    return Group(pair[0], pair[1], dice.below(len(TEXTURES)), size, count)
+    unsaid = dice.share()
+    return Group(
+        pair[0],
+        pair[1],
+        dice.below(len(TEXTURES)),
+        size,
+        count,
+        "colour" if unsaid < _COLOUR_UNSAID else "shape" if unsaid < _COLOUR_UNSAID + _SHAPE_UNSAID else "",
+    )
 
 
 @cache
@@ -159,12 +168,11 @@ def _scene(dice: _Dice) -> Scene:
     alone = dice.share() < _ALONE
     main = _group(dice, pairs[first], in_half=not alone)
     opening = dice.below(len(OPENINGS))
-    with_colour = dice.share() >= _COLOURLESS
     if alone:
-        return Scene(main, None, None, caption(main, None, None, opening=opening, with_colour=with_colour))
+        return Scene(main, None, None, caption(main, None, None, opening=opening))
     other = _group(dice, pairs[second], in_half=True)
     relation = dice.below(len(RELATIONS))
-    text = caption(main, relation, other, opening=opening, with_colour=with_colour)
+    text = caption(main, relation, other, opening=opening)
     return Scene(main, relation, other, text)
 
 
@@ -196,8 +204,9 @@ def _cells(box: Box, count: int) -> list[Box]:
 
 def _place(canvas: Floats, mask: Picture, group: Group, box: Box, dice: _Dice) -> None:
     size = canvas.shape[0]
-    pixels = round(_FRACTIONS[group.size] * size)
-    cells = _cells(box, len(COUNTS[: group.count + 1]))
+    cells = _cells(box, group.count + 1)
+    fractions = _FRACTIONS_ALONE if cells == [(0, 0, size, size)] else _FRACTIONS
+    pixels = round(fractions[group.size] * size)
     for top, left, bottom, right in cells:
         tilt = dice.below(len(TILTS))
         drawn = stamp(group.shape, group.colour, group.texture, pixels, tilt, size / 32)

@@ -36,6 +36,8 @@ class ZeroShotClassification:
     """Each picture goes to the class whose mean prompt embedding is nearest (Radford et al. 2021, section 3.1)."""
 
     dataset: EvalSet
+    classnames: list[str]
+    templates: list[str]
     benchmark_name: str = "zeroshot_classification"
 
     def collect(self, encoder: Encoder) -> Features:
@@ -51,9 +53,8 @@ class ZeroShotClassification:
 
     def _classes(self, encoder: Encoder) -> Tensor:
         """[C, E]: each prompt normalised, averaged over templates, normalised again."""
-        names, templates = self.dataset.classnames, self.dataset.templates
-        prompts = [template.replace("{c}", name) for name in names for template in templates]
-        features = encoder.texts(prompts).view(len(names), len(templates), -1)
+        prompts = [template.replace("{c}", name) for name in self.classnames for template in self.templates]
+        features = encoder.texts(prompts).view(len(self.classnames), len(self.templates), -1)
         return F.normalize(features.mean(dim=1), dim=-1)
 
     def score(self, features: Features) -> dict[str, float]:
@@ -88,4 +89,7 @@ def open_task(config: TaskConfig, dataset: EvalSet) -> Task:
     """The task of a suite's entry. Raises InputError where the dataset is of another kind."""
     if dataset.type != config.kind:
         raise InputError(f"{dataset.folder}: a {dataset.type} dataset, and task {config.name} asks for {config.kind}")
-    return ZeroShotClassification(dataset) if config.kind == "classification" else ZeroShotRetrieval(dataset)
+    if config.kind == "retrieval":
+        return ZeroShotRetrieval(dataset)
+    # Read now: a missing list of classes or prompts must not come to light after hours of training.
+    return ZeroShotClassification(dataset, dataset.classnames, dataset.templates)

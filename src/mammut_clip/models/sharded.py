@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 
 from mammut_clip.config.errors import InputError
 
@@ -21,6 +22,6 @@ def read_sharded(model: nn.Module, folder: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dcp.load(state, checkpoint_id=folder, no_dist=True)
-    except Exception as error:
+    except (Exception, CheckpointException) as error:  # the latter is no Exception
         raise InputError(f"{folder}: this checkpoint does not fit the model ({error})") from error
     model.load_state_dict(state["model"])

@@ -53,6 +53,11 @@ class Job:
         """Records {command, exit_code, seconds} of the commands that have ended."""
         return (read_json(self.record) or {}).get("ended", [])
 
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it was told to stop before its commands were done."""
+        return (read_json(self.record) or {}).get("stopped", False)
+
     def cancel(self) -> None:
         """local: ask it to stop; its commands get time to write a checkpoint. Repeat until it has stopped."""
         pid = (read_json(self.record) or {}).get("pid")

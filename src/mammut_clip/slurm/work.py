@@ -34,7 +34,7 @@ class Work:
     grace_seconds: float = 60.0
     """Between SIGTERM and SIGKILL."""
     record: str = ""
-    """A JSON file that this keeps: process id, commands, and a record of each command that has ended."""
+    """A JSON file that this keeps: process id, commands, a record of each that ended, whether it was told to stop."""
     is_local: bool = False
     """Whether a launcher on this machine owns the job; while it runs, the file `record`.lock is then locked."""
 
@@ -79,7 +79,7 @@ class Work:
         if os.environ.get("SLURM_PROCID", "0") == "0" or self.is_local:
             running = self._child.pid if self._child is not None and self._child.returncode is None else None
             record = {"pid": os.getpid(), "running_pid": running, "commands": self.commands, "ended": ended}
-            write_json(Path(self.record), record)
+            write_json(Path(self.record), record | {"stopped": self._stopping})
 
     def _run(self, command: list[str], environment: dict[str, str], ended: list[dict[str, Any]]) -> dict[str, Any]:
         print(f"$ {shlex.join(command)}", flush=True)
@@ -91,7 +91,11 @@ class Work:
         if self._stopping:  # the signal came while the command was being started
             self._signal_child(signal.SIGTERM)
         # Polled, not waited for: a wait holds a lock that the signal handlers would meet.
+        noted = False
         while self._child.poll() is None:
+            if self._stopping and not noted:  # at once: a cancelled job may be killed before its command has ended
+                self._write_record(ended)
+                noted = True
             time.sleep(0.05)
         record = {"command": command, "exit_code": self._child.returncode, "seconds": time.time() - started}
         print(f"exit code {record['exit_code']} after {record['seconds']:.1f} s", file=sys.stderr, flush=True)

@@ -71,13 +71,15 @@ class Progress:
         self._at_start = self._predicted_seconds_done()
 
     def snapshot(self, note: str = "") -> Snapshot:
-        ledger, running = self._ledger, []
+        ledger, running, finished = self._ledger, [], len(self._ledger.finished)
         active = [*ledger.in_job, *ledger.elsewhere]
         for run_id in active:
             entry = ledger.entries[run_id]
             samples, loss = self._read(entry)
             self._seen[run_id] = samples
-            if entry.run.status.state == "running":
+            state = entry.run.status.state
+            finished += state == "finished"  # its job goes on with the next run
+            if state == "running":
                 running.append(RunningRun(run_id, samples, entry.planned.config.total_samples, loss))
         for run_id in ledger.finished:
             self._seen[run_id] = ledger.entries[run_id].planned.config.total_samples
@@ -87,7 +89,7 @@ class Progress:
         rate = (done - self._at_start) / elapsed if elapsed > 0 else 0.0
         return Snapshot(
             runs=len(ledger.entries),
-            finished=len(ledger.finished),
+            finished=finished,
             failed=len(ledger.failed),
             running=running,
             samples_seen=sum(self._seen.values()),

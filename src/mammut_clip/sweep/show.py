@@ -109,7 +109,8 @@ class LaunchDisplay:
         self._console = console
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._line_seconds = line_seconds
-        self._last_line = float("-inf")
+        self._next_line = 0.0
+        self._said_all = False
 
     def __enter__(self) -> "LaunchDisplay":
         if self._live:
@@ -125,8 +126,9 @@ class LaunchDisplay:
     def __call__(self, snapshot: Snapshot) -> None:
         if self._live:
             self._live.update(_panel(self._sweep, snapshot))
-        elif snapshot.elapsed_seconds - self._last_line >= self._line_seconds or _is_over(snapshot):
-            self._last_line = snapshot.elapsed_seconds
+        elif snapshot.elapsed_seconds >= self._next_line or (_is_over(snapshot) and not self._said_all):
+            self._next_line = snapshot.elapsed_seconds + self._line_seconds
+            self._said_all = _is_over(snapshot)
             self._console.print(_summary(self._sweep, snapshot), soft_wrap=True)
 
 

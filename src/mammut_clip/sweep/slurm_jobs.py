@@ -62,6 +62,8 @@ class SlurmLauncher:
         self._sweep_dir = sweep_dir.resolve()
         self._ledger = ledger
         self._trainer_command = trainer_command
+        self._unknown: list[str] = []
+        """Runs whose jobs Slurm did not tell us about."""
         self._submissions = Submissions(sweep_dir / "launch" / "jobs.json")
         # Two checkouts may hold sweeps of one name; their jobs must not be taken for each other's.
         self._tag = hashlib.sha256(str(self._sweep_dir).encode()).hexdigest()[:8]
@@ -72,10 +74,12 @@ class SlurmLauncher:
         Raises InputError where sbatch refuses the first job that is asked of it.
         """
         queue = read_queue()
+        self._unknown = []
         submitted = 0
         for run_id in list(self._ledger.waiting):
             last = self._submissions.get(run_id)
             if last is not None and queue is None:
+                self._unknown.append(run_id)
                 continue
             found = _find(last, queue)
             if last is not None and found is not None:
@@ -106,13 +110,15 @@ class SlurmLauncher:
                 note = NO_ANSWER
                 continue
             self._reap(queue)
-            note = self.submit_missing() if self._ledger.waiting else ""
+            try:
+                note = self.submit_missing() if self._ledger.waiting else ""
+            except InputError as error:  # what worked before fails now: the controller went away, or a limit is reached
+                note = str(error)
         report(progress.snapshot(note))
 
     def queued(self) -> list[str]:
         """Runs that have a job now, or may have one."""
-        known = [run_id for run_id in self._ledger.waiting if self._submissions.get(run_id) is not None]
-        return [*self._ledger.in_job, *known]
+        return [*self._ledger.in_job, *self._unknown]
 
     def _submit(self, run_id: str) -> None:
         entry = self._ledger.entries[run_id]
@@ -136,7 +142,7 @@ class SlurmLauncher:
             if state != "finished" and not job.record.exists():
                 error = "its job left the queue before it began: cancelled, or its log could not be written"
                 self._ledger.give_up(run_id, error, job)
-            elif state == "interrupted" and not locked:
+            elif state != "finished" and job.was_stopped and not locked:
                 # Time limits and preemptions stay in the queue; a job that leaves it like this was cancelled.
                 self._ledger.give_up(run_id, "its job was cancelled; launch again to continue it", job)
             else:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from mammut_clip.config.errors import InputError
@@ -33,7 +34,7 @@ def save(
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
         process.wait_for_all()
-        with _quiet():
+        with _quiet(), _first_failure():
             dcp.save(_state(model, optimizer), checkpoint_id=unfinished, no_dist=process.world_size == 1)
         if process.is_main:
             marker = {"samples_seen": samples_seen, "world_size": process.world_size}
@@ -48,7 +49,7 @@ def load(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimi
     """Put a checkpoint's state into model and optimiser, on any number of processes."""
     state = _state(model, optimizer)
     try:
-        with _quiet():
+        with _quiet(), _first_failure():
             dcp.load(state, checkpoint_id=checkpoint.path, no_dist=process.world_size == 1)
     except Exception as error:
         raise InputError(
@@ -69,6 +70,16 @@ def prune(run: RunDir, keep_last: int) -> None:
 def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     model_state, optimizer_state = get_state_dict(model, optimizer)
     return {"model": model_state, "optimizer": optimizer_state}
+
+
+@contextmanager
+def _first_failure() -> Iterator[None]:
+    """Raise what went wrong on the first failing rank; PyTorch wraps it in a BaseException of its own."""
+    try:
+        yield
+    except CheckpointException as error:
+        failure, _ = next(iter(error.failures.values()))
+        raise failure from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ into model and optimiser, (4) metrics after it are dropped, (5) the stream start
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from mammut_clip.data.stream import TrainStream, open_train_stream
 from mammut_clip.data.text import load_tokenizer
 from mammut_clip.distributed import Process
 from mammut_clip.models import build_model
+from mammut_clip.runs.atomic import DiskFullError
 from mammut_clip.runs.layout import RunDir
 from mammut_clip.runs.records import State, Status
 from mammut_clip.train import checkpoint as checkpoints
@@ -68,7 +70,8 @@ class Trainer:
             self._write_status("interrupted", "stopped at once by a second Ctrl-C")
             raise
         except Exception as error:
-            self._write_status("failed", f"{type(error).__name__}: {error}")
+            with suppress(DiskFullError):  # then `error` says so already
+                self._write_status("failed", f"{type(error).__name__}: {error}")
             raise
 
     def _train(self, watch: InterruptWatch) -> None:
@@ -93,16 +96,21 @@ class Trainer:
         self._write_status("finished")
 
     def _open_stream(self) -> TrainStream:
-        config, architecture = self.config, self.config.model.architecture
-        return open_train_stream(
+        config, architecture, process = self.config, self.config.model.architecture, self.process
+        if not process.is_main:
+            process.wait_for_all()  # rank 0 writes the index of new shards, the others read it
+        stream = open_train_stream(
             config.data,
             load_tokenizer(architecture.text_cfg),
             image_size=architecture.vision_cfg.image_size,
             seed=config.seed,
             global_batch_size=config.global_batch_size,
-            rank=self.process.rank,
-            world_size=self.process.world_size,
+            rank=process.rank,
+            world_size=process.world_size,
         )
+        if process.is_main:
+            process.wait_for_all()
+        return stream
 
     def _resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
         found = self.run.checkpoints

@@ -41,7 +41,7 @@ def measure(settings: Settings) -> Measurement:
     where = (
         "The paper's points came from ../shared." if len(sets) == 2 else "../shared is absent: synthetic points only."
     )
-    peer = f"The peer: x over its geometric mean, log a, log b, c and d in wide bounds, {STARTS} uniform starts, best kept."
+    peer = f"The peer: x over its geometric mean; log a, log b, c, d in wide bounds; best of {STARTS} uniform starts."
     return Measurement(rows, [where, peer, "Our time includes standard errors, the peer's its covariance."])
 
 

@@ -18,6 +18,8 @@ class Cost:
 
     seconds: float
     """Wall time from start to end."""
+    cpu_seconds: float
+    """User and system time of the process and its ended children: other work on the machine disturbs it least."""
     peak_mb: float
     """Largest resident set, in MB (1e6 bytes), of the process or any one of its own children."""
 
@@ -39,4 +41,4 @@ def run_child(command: Sequence[str | Path], log: Path, environment: Mapping[str
     if child.returncode != 0:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
         raise ChildFailedError(f"{Path(command[0]).name} ended with exit code {child.returncode}:\n{tail}")
-    return Cost(seconds, usage.ru_maxrss * 1024 / 1e6)
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)

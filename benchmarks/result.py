@@ -44,9 +44,14 @@ class Row:
     """Our own bound: a floor where higher is better, a ceiling where lower is."""
 
     @property
+    def ratios(self) -> list[float]:
+        """Ours / theirs, per repetition; empty without a peer."""
+        return [a / b for a, b in zip(self.ours, self.theirs, strict=True)] if self.theirs else []
+
+    @property
     def ratio(self) -> float | None:
         """Median over repetitions of ours / theirs; None without a peer."""
-        return median(a / b for a, b in zip(self.ours, self.theirs, strict=True)) if self.theirs else None
+        return median(self.ratios) if self.theirs else None
 
 
 @dataclass(frozen=True)

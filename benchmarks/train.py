@@ -9,7 +9,8 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import harmonic_mean, mean
+from typing import Literal
 
 from benchmarks.machine import cores
 from benchmarks.peers import peers_python
@@ -22,7 +23,7 @@ from mammut_clip.runs.layout import RunDir
 QUESTION = "How fast does one CLIP train, and in how much memory, beside open_clip_train?"
 PEER = "open_clip_train"
 _SHARDS, _PER_SHARD = 8, 512
-_BATCH_SECONDS = re.compile(r"Train Epoch: .*? Batch \(t\): ([0-9.]+), .* Loss: ([0-9.]+) ")
+_LINE = re.compile(r"Train Epoch: \d+ \[ *(\d+)/.*? Batch \(t\): ([0-9.]+), .* Loss: ([0-9.]+) ")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Training:
     """What one training took."""
 
     samples_per_second: float
-    final_loss: float
+    mean_loss: float
     cost: Cost
 
 
@@ -92,24 +93,25 @@ def measure(settings: Settings) -> Measurement:
             rows += _rows(case, ours, theirs)
     notes = [
         "Toy-world pictures of 64 px in WebDataset shards, captions in CLIP's 77 tokens; AdamW, gradients clipped.",
-        "Samples per second: each tool's own log from its second line on; peak memory: the largest single process, "
-        "with the checkpoint that both write at the end.",
-        "Loss: of the last step; both sides start from their own random weights and shuffle differently, so it "
-        "agrees to some hundredths only.",
+        "Samples per second: each tool's own log without its first steps. Peak memory: the largest single process; "
+        "both write a checkpoint at the end.",
+        "Loss: mean of the same log lines, a check that both learn alike. Each starts from its own random weights and "
+        "order: it agrees to about a tenth.",
     ]
     return Measurement(rows, notes)
 
 
 def _rows(case: Case, ours: list[Training], theirs: list[Training]) -> list[Row]:
-    def pick(unit: str, better: str, values: list[list[float]]) -> Row:
-        return Row(str(case), unit, better, values[0], PEER, values[1])  # type: ignore[arg-type]
+    def pick(unit: str, better: Literal["higher", "lower", "equal"], values: list[list[float]]) -> Row:
+        return Row(str(case), unit, better, values[0], PEER, values[1])
 
     both = (ours, theirs)
     return [
         pick("samples/s", "higher", [[t.samples_per_second for t in side] for side in both]),
         pick("peak memory, MB", "lower", [[t.cost.peak_mb for t in side] for side in both]),
         pick("whole process, s", "lower", [[t.cost.seconds for t in side] for side in both]),
-        pick("final loss", "equal", [[t.final_loss for t in side] for side in both]),
+        pick("whole process, CPU s", "lower", [[t.cost.cpu_seconds for t in side] for side in both]),
+        pick("mean loss", "equal", [[t.mean_loss for t in side] for side in both]),
     ]
 
 
@@ -131,11 +133,13 @@ def _train_ours(case: Case, folder: Path, name: str, device: str) -> Training:
     }
     path = folder / f"{name}.yaml"
     path.write_text(json.dumps(config))  # JSON is YAML
-    command = [sys.executable, "-m", "mammut_clip.train", path, "--runs", folder / "runs", "--device", device]
+    command: list[str | Path] = [sys.executable, "-m", "mammut_clip.train", path]
+    command += ["--runs", folder / "runs", "--device", device]
     cost = run_child(command, folder / f"{name}.log", _environment(case))
     metrics = RunDir.at(folder / "runs" / "single" / name).metrics
-    seconds = [case.batch / row["samples_per_second"] for row in metrics[1:]]
-    return Training(case.batch / mean(seconds), metrics[-1]["loss"], cost)
+    steady = metrics[1:]
+    speed = harmonic_mean(row["samples_per_second"] for row in steady)
+    return Training(speed, mean(row["loss"] for row in steady), cost)
 
 
 def _train_theirs(case: Case, folder: Path, name: str, device: str, python: Path) -> Training:
@@ -167,8 +171,9 @@ def _train_theirs(case: Case, folder: Path, name: str, device: str, python: Path
     flags = [part for key, value in options.items() for part in (f"--{key}", str(value))]
     script = Path(__file__).with_name("peer_open_clip_train.py")
     cost = run_child([python, script, model, *flags], folder / f"{name}.log", _environment(case))
-    lines = _BATCH_SECONDS.findall((folder / "peer-logs" / name / "out.log").read_text())
-    # Its first line comes after one step; the second covers the steps up to log_steps. Its last one, at the final step,
-    # covers log_steps - 1 steps.
-    seconds = [float(batch) for batch, _ in lines[2:]]
-    return Training(case.batch / mean(seconds), float(lines[-1][1]), cost)
+    lines = _LINE.findall((folder / "peer-logs" / name / "out.log").read_text())
+    samples, batch_seconds, losses = ([float(line[column]) for line in lines] for column in range(3))
+    # Lines come at steps 1, 1 + log_steps, ... and at the last: each covers the steps since the one before it.
+    steady = range(2, len(lines))
+    seconds = sum(batch_seconds[i] * (samples[i] - samples[i - 1]) / case.batch for i in steady)
+    return Training((samples[-1] - samples[1]) / seconds, mean(losses[2:]), cost)

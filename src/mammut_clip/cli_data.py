@@ -80,6 +80,8 @@ def tokenizer(
     from mammut_clip.data.reader import ShardReader
     from mammut_clip.data.tokenizer_files import train_tokenizer
 
+    if out.exists():
+        raise InputError(f"{out}: exists already, and runs may depend on its ids; expected the name of a new file")
     found = ShardIndex.open(sources)
     reader = ShardReader(found)
     places = ((shard, sample) for shard, count in enumerate(found.counts) for sample in range(count))

@@ -44,7 +44,7 @@ class Outcome:
 
 
 def run_quickstart(runs: Path, data: Path, sweep: str) -> Outcome:
-    """Do it all, or what is left of it. KeyboardInterrupt where it was stopped, PartialFailureError where runs failed."""
+    """Do it all, or what is left of it. Raises KeyboardInterrupt if stopped, PartialFailureError if runs failed."""
     started = time.monotonic()
     _step(1, f"toy world: {TRAINING_SAMPLES:,} pictures with captions, and three evaluation sets, in {data}")
     _write_data(data)

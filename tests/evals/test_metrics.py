@@ -28,14 +28,14 @@ def test_retrieval_with_several_captions_per_picture() -> None:
     generator = torch.Generator().manual_seed(1)
     images = torch.nn.functional.normalize(torch.randn(40, 8, generator=generator), dim=-1)
     owners = torch.arange(40).repeat_interleave(torch.tensor([1, 2, 3, 2] * 10))
-    texts = torch.nn.functional.normalize(images[owners] + 0.7 * torch.randn(len(owners), 8, generator=generator), dim=-1)
+    texts = torch.nn.functional.normalize(
+        images[owners] + 0.7 * torch.randn(len(owners), 8, generator=generator), dim=-1
+    )
     scores = texts @ images.T
     found = retrieval_metrics(images, texts, owners)
     for k in (1, 5, 10):
         by_text = [owners[j].item() in scores[j].argsort(descending=True)[:k].tolist() for j in range(len(owners))]
-        by_image = [
-            any(owners[j] == i for j in scores[:, i].argsort(descending=True)[:k].tolist()) for i in range(40)
-        ]
+        by_image = [any(owners[j] == i for j in scores[:, i].argsort(descending=True)[:k].tolist()) for i in range(40)]
         assert found[f"image_retrieval_recall@{k}"] == pytest.approx(sum(by_text) / len(by_text))
         assert found[f"text_retrieval_recall@{k}"] == pytest.approx(sum(by_image) / 40)
     assert 0.1 < found["image_retrieval_recall@1"] < 1.0

@@ -4,8 +4,8 @@
             product of the contrastive text pass, which LAION's code makes and throws away. The unit of the
             paper's laws.
     exact   the matrix products of our models, attention included, forward and backward. The vocabulary head
-            counts at all T-1 positions: how many are padding depends on the captions, and the trainer skips
-            those. Causal attention counts in full. Recomputation (flash attention's, activation
+            counts at all T-1 positions, and CLIP's text tower at all T: how many are padding depends on the
+            captions, and the trainer skips those. Causal attention counts in full. Recomputation (flash attention's, activation
             checkpointing's) does not count, nor do the logits of the contrastive loss, which depend on the
             batch size.
 

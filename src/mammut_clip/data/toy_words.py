@@ -23,18 +23,18 @@ SHAPES = (
     "frame",
 )
 COLOURS = {
-    "red": (222, 32, 32),
+    "red": (232, 40, 40),
     "gold": (250, 158, 20),
     "yellow": (250, 238, 50),
     "lime": (138, 228, 46),
-    "green": (18, 122, 48),
+    "green": (28, 160, 62),
     "cyan": (48, 214, 222),
-    "blue": (34, 66, 224),
-    "purple": (122, 34, 172),
+    "blue": (58, 88, 250),
+    "purple": (156, 58, 226),
     "pink": (255, 134, 196),
-    "brown": (116, 64, 24),
+    "grey": (150, 150, 150),
     "white": (250, 250, 250),
-    "black": (10, 10, 10),
+    "salmon": (250, 150, 120),
 }
 """Name -> RGB, far enough apart to be told under the pictures' brightness jitter."""
 COLOUR_NAMES = tuple(COLOURS)

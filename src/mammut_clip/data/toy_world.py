@@ -41,10 +41,11 @@ MIN_SIZE, MAX_SIZE = 32, 64
 _WORDS = 40  # random words per sample; _Dice says when this does not suffice
 _BACKGROUNDS = 128
 _MARGIN = 16
+_WANDER = 1  # pixels at size 32 that an object strays from the middle of its place
 _FRACTIONS = (9 / 32, 12 / 32, 15 / 32)  # width of an object of each size, as a share of the picture
-_FRACTIONS_ALONE = (14 / 32, 19 / 32, 24 / 32)  # the same where one object has the picture to itself
-_ALONE = 0.4  # share of pictures with one group
-_COLOUR_UNSAID = 0.35  # share of groups whose colour the caption leaves out; without it
+_FRACTIONS_ALONE = (12 / 32, 15 / 32, 18 / 32)  # the same where one object has the picture to itself
+_ALONE = 0.5  # share of pictures with one group
+_COLOUR_UNSAID = 0.15  # share of groups whose colour the caption leaves out
 _SHAPE_UNSAID = 0.1
 
 
@@ -202,6 +203,13 @@ def _cells(box: Box, count: int) -> list[Box]:
     return [(a, left, b, right) for a, b in pairwise(edges)]
 
 
+def _near_the_middle(dice: _Dice, first: int, last: int, wander: int) -> int:
+    """A place from `first` to `last`, at most `wander` pixels from the middle between them."""
+    middle = (first + last) // 2
+    low, high = max(first, middle - wander), min(last, middle + wander)
+    return low + dice.below(high - low + 1)
+
+
 def _place(canvas: Floats, mask: Picture, group: Group, box: Box, dice: _Dice) -> None:
     size = canvas.shape[0]
     cells = _cells(box, group.count + 1)
@@ -210,8 +218,8 @@ def _place(canvas: Floats, mask: Picture, group: Group, box: Box, dice: _Dice) -
     for top, left, bottom, right in cells:
         tilt = dice.below(len(TILTS))
         drawn = stamp(group.shape, group.colour, group.texture, pixels, tilt, size / 32)
-        y = top + dice.below(bottom - top - pixels + 1)
-        x = left + dice.below(right - left - pixels + 1)
+        y = _near_the_middle(dice, top, bottom - pixels, _WANDER * size // 32)
+        x = _near_the_middle(dice, left, right - pixels, _WANDER * size // 32)
         region = canvas[y : y + pixels, x : x + pixels]
         region *= drawn.bare
         region += drawn.colour
@@ -247,9 +255,9 @@ def _noise(shape: tuple[int, ...], seed: int, stream: int) -> Floats:
 
 
 def _background(dice: _Dice, seed: int, size: int) -> Floats:
-    """[size, size, 3]: a grey that leans to some hue, so that both black and white stand out from it."""
+    """[size, size, 3]: a dark grey that leans to some hue; every colour is brighter."""
     which, y, x = dice.below(_BACKGROUNDS), dice.below(_MARGIN), dice.below(_MARGIN)
-    grey = 96 + 62 * dice.share()
+    grey = 24 + 28 * dice.share()
     tint = [grey + 26 * (dice.share() - 0.5) for _ in range(3)]
     return _background_bank(seed, size)[which, y : y + size, x : x + size] + np.array(tint, dtype=np.float32)
 

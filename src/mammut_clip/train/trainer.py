@@ -31,7 +31,7 @@ from mammut_clip.train.manifest import make_manifest
 from mammut_clip.train.optimizer import make_optimizer
 from mammut_clip.train.parallel import bare, log_scale_of, parallelise
 from mammut_clip.train.schedule import learning_rate
-from mammut_clip.train.step import compute_losses, optimiser_step
+from mammut_clip.train.step import compute_losses, cut_padding, optimiser_step
 from mammut_clip.train.telemetry import Telemetry
 
 Evaluate = Callable[[RunDir, nn.Module, int, Process], None]
@@ -131,6 +131,7 @@ class Trainer:
         model.train()
         for batch in stream.batches(self._samples, total):
             start = self._samples
+            batch.ids = cut_padding(batch.ids, config.model.architecture.family)
             batch = batch.to(self.process.device)
             lr = learning_rate(start, total, config.optimizer.lr, config.schedule)
             losses = compute_losses(model, normalize(batch.images), batch.ids, config, self.process)

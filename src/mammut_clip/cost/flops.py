@@ -5,9 +5,9 @@
             paper's laws.
     exact   the matrix products of our models, attention included, forward and backward. The vocabulary head
             counts at all T-1 positions, and CLIP's text tower at all T: how many are padding depends on the
-            captions, and the trainer skips those. Causal attention counts in full. Recomputation (flash attention's, activation
-            checkpointing's) does not count, nor do the logits of the contrastive loss, which depend on the
-            batch size.
+            captions, and the trainer skips those. Causal attention counts in full. Recomputation (flash
+            attention's, activation checkpointing's) does not count, nor do the logits of the contrastive loss,
+            which depend on the batch size.
 
 A multiplication with its addition is two operations. Biases, norms, softmax and GELU are left out, as in
 torch's FlopCounterMode. Shapes: T text positions, N image tokens, D width, E embedding, V vocabulary.

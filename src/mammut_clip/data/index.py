@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mammut_clip.config.atomic import atomic_file
 from mammut_clip.config.errors import InputError
 from mammut_clip.data import tar
-from mammut_clip.data.atomic import atomic_file
 from mammut_clip.data.sources import expand_sources
 
 INDEX_NAME = "shards.index"

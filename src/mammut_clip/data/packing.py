@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from mammut_clip.config.atomic import scratch_folder, write_text
 from mammut_clip.config.errors import InputError
-from mammut_clip.data.atomic import scratch_folder, write_text
 from mammut_clip.data.pictures import BadRowError, PictureOptions, read_picture
 from mammut_clip.data.shard_writer import ShardSetWriter
 

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+from mammut_clip.config.atomic import atomic_file, write_text
 from mammut_clip.config.errors import InputError
-from mammut_clip.data.atomic import atomic_file, write_text
 from mammut_clip.data.tar_writer import TarWriter
 
 CLASSNAMES = "classnames.txt"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from mammut_clip.config.atomic import write_text
 from mammut_clip.config.errors import InputError
-from mammut_clip.data.atomic import write_text
 from mammut_clip.data.text import END, PADDING, START, UNKNOWN
 from mammut_clip.data.toy_words import vocabulary
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mammut_clip.config.atomic import write_text
 from mammut_clip.config.errors import InputError
 from mammut_clip.data import toy_world
-from mammut_clip.data.atomic import write_text
 from mammut_clip.data.index import ShardIndex
 from mammut_clip.data.shard_writer import (
     ShardSetWriter,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mammut_clip.config.atomic import write_bytes
 from mammut_clip.fit.run import FitReport, GroupFit
 from mammut_clip.fit.style import LIGHT, LINES, MARKERS, Theme, legend, new_figure, plain_log_ticks, slots
-from mammut_clip.runs.atomic import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from mammut_clip.config.atomic import write_text
 from mammut_clip.fit.figures import save_law_figure
 from mammut_clip.fit.run import FitReport
 from mammut_clip.fit.table import ROW
 from mammut_clip.fit.tables import held_out_table, law_table, to_csv, to_latex, to_markdown
-from mammut_clip.runs.atomic import write_text
 
 
 def write_fit(report: FitReport, out: Path) -> None:

@@ -10,6 +10,7 @@ import html
 import re
 from pathlib import Path
 
+from mammut_clip.config.atomic import write_text
 from mammut_clip.config.errors import InputError
 from mammut_clip.fit.run import FitReport
 from mammut_clip.fit.tables import Table, held_out_table, law_table
@@ -18,7 +19,6 @@ from mammut_clip.report.data import Picture, ReportData
 from mammut_clip.report.plots import both_themes, law_plot, loss_plot, samples_plot
 from mammut_clip.report.summary import summarise
 from mammut_clip.report.tables import runs_table, scale_order
-from mammut_clip.runs.atomic import write_text
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _NUMBER = re.compile(r"^[-+]?[\d.]+(e[-+]?\d+)?([KMBT%]|)( (±|to) .*)?$")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from mammut_clip.config.atomic import write_text
 from mammut_clip.config.errors import ConfigError, InputError, Problem
 from mammut_clip.config.load import load_config, to_yaml
 from mammut_clip.config.run import RunConfig
 from mammut_clip.runs import metrics
-from mammut_clip.runs.atomic import write_text
 from mammut_clip.runs.records import EvalRecord, Manifest, Status
 
 COMPLETE_MARKER = "complete"

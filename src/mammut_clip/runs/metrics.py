@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mammut_clip.runs.atomic import disk_errors, write_text
+from mammut_clip.config.atomic import disk_errors, write_text
 
 
 def append(path: Path, row: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mammut_clip.runs.atomic import read_json, write_json
+from mammut_clip.config.atomic import read_json, write_json
 
 R = TypeVar("R", bound="Record")
 

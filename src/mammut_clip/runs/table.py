@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from mammut_clip.config.atomic import write_bytes
 from mammut_clip.config.errors import InputError
-from mammut_clip.runs.atomic import write_bytes
 from mammut_clip.runs.layout import RunDir, SweepDir
 
 COLUMNS = [

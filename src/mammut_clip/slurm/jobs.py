@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import mammut_clip
+from mammut_clip.config.atomic import read_json
 from mammut_clip.config.cluster import ClusterConfig
 from mammut_clip.config.errors import InputError
-from mammut_clip.runs.atomic import read_json
 from mammut_clip.runs.lock import is_held
 from mammut_clip.slurm.work import Work, lock_of
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from mammut_clip.runs.atomic import write_json
+from mammut_clip.config.atomic import write_json
 from mammut_clip.runs.lock import hold
 from mammut_clip.slurm.rendezvous import meeting_point
 

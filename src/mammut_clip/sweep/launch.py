@@ -16,8 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from mammut_clip.config.atomic import write_json
 from mammut_clip.config.errors import ConfigError, InputError
-from mammut_clip.runs.atomic import write_json
 from mammut_clip.runs.layout import RunDir, SweepDir
 from mammut_clip.runs.lock import RunIsLockedError, hold
 from mammut_clip.sweep.ledger import Entry, FailedRun, Ledger

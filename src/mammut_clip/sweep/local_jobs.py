@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from mammut_clip.config.atomic import read_json
 from mammut_clip.config.cluster import ClusterConfig
-from mammut_clip.runs.atomic import read_json
 from mammut_clip.runs.lock import is_held
 from mammut_clip.slurm.jobs import Job, submit
 from mammut_clip.slurm.work import lock_of

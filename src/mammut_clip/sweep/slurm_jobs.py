@@ -9,9 +9,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mammut_clip.config.atomic import read_json, write_json
 from mammut_clip.config.cluster import ClusterConfig
 from mammut_clip.config.errors import InputError
-from mammut_clip.runs.atomic import read_json, write_json
 from mammut_clip.runs.lock import is_held
 from mammut_clip.slurm.jobs import Job, submit
 from mammut_clip.slurm.queue import QueuedJob, read_queue

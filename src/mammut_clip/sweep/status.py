@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mammut_clip.config.atomic import read_json
 from mammut_clip.config.errors import InputError
-from mammut_clip.runs.atomic import read_json
 from mammut_clip.runs.layout import RunDir, SweepDir
 from mammut_clip.runs.lock import is_held
 from mammut_clip.sweep.progress import last_row

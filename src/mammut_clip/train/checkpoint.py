@@ -17,9 +17,9 @@ from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
+from mammut_clip.config.atomic import disk_errors
 from mammut_clip.config.errors import InputError
 from mammut_clip.distributed import Process
-from mammut_clip.runs.atomic import disk_errors
 from mammut_clip.runs.layout import COMPLETE_MARKER, Checkpoint, RunDir
 
 

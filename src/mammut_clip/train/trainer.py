@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 
+from mammut_clip.config.atomic import DiskFullError
 from mammut_clip.config.errors import RunInterruptedError
 from mammut_clip.config.run import RunConfig
 from mammut_clip.cost import gflops_per_sample
@@ -21,7 +22,6 @@ from mammut_clip.data.stream import TrainStream, open_train_stream
 from mammut_clip.data.text import load_tokenizer
 from mammut_clip.distributed import Process
 from mammut_clip.models import build_model
-from mammut_clip.runs.atomic import DiskFullError
 from mammut_clip.runs.layout import RunDir
 from mammut_clip.runs.records import State, Status
 from mammut_clip.train import checkpoint as checkpoints

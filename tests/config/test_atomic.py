@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mammut_clip.runs.atomic import DiskFullError, disk_errors, read_json, write_json, write_text
+from mammut_clip.config.atomic import DiskFullError, disk_errors, read_json, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

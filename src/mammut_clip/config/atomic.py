@@ -4,16 +4,17 @@ import errno
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mammut_clip.config.errors import InputError
 
 
 class DiskFullError(InputError):
-    """The file system that holds the run directory has no room left."""
+    """The file system that should hold a file has no room left."""
 
     def __init__(self, path: Path, error: OSError) -> None:
         anchor = next((parent for parent in [path, *path.parents] if parent.exists()), Path("/"))
@@ -44,21 +45,59 @@ def _disk_full_cause(error: BaseException | None) -> OSError | None:
     return None
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`, whole or not at all. Raises DiskFullError where there is no room."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _temporary(path: Path) -> Path:
+    """A hidden name in the same folder; unlike one made of a process id, it is unique among the hosts that share it."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    """Name the file that cannot be written."""
     with disk_errors(path):
         try:
+            yield
+        except OSError as error:
+            if _disk_full_cause(error):
+                raise
+            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file open for writing bytes that appears under `path` when the block ends, and not at all if it fails.
+
+    Raises DiskFullError where there is no room, InputError where the folder cannot be written.
+    """
+    temporary = _temporary(path)
+    with _write_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-        except BaseException:
+        finally:
             with suppress(OSError):
-                temporary.unlink()
-            raise
+                temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path`, to be filled and renamed to it; removed if it is still there afterwards."""
+    temporary = _temporary(path.absolute())
+    with _write_errors(path):
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, whole or not at all. Raises DiskFullError where there is no room."""
+    with atomic_file(path) as file:
+        file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:

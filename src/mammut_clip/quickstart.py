@@ -17,6 +17,7 @@ from mammut_clip.config.errors import PartialFailureError
 from mammut_clip.config.files import find_file
 from mammut_clip.config.fit import LawSpec
 from mammut_clip.config.load import load_config
+from mammut_clip.config.quantity import format_quantity
 from mammut_clip.config.sweep import load_sweep
 from mammut_clip.fit.run import FitReport, run_spec
 from mammut_clip.runs import table
@@ -27,6 +28,7 @@ from mammut_clip.sweep.show import launch_progress
 from mammut_clip.tables import print_rows, progress_bar
 
 TRAINING_SAMPLES = 64_000
+SPECS = ("toy", "toy-retrieval")
 STEPS = 5
 
 
@@ -34,13 +36,17 @@ STEPS = 5
 class Outcome:
     """What the quickstart found."""
 
-    fit: FitReport
+    fits: tuple[FitReport, ...]
     report: Path
     seconds: float
 
     def to_json_dict(self) -> dict[str, Any]:
         """What `quickstart --json` prints."""
-        return {"report": str(self.report), "seconds": round(self.seconds, 1), "fit": self.fit.to_json_dict()}
+        return {
+            "report": str(self.report),
+            "seconds": round(self.seconds, 1),
+            "fits": [f.to_json_dict() for f in self.fits],
+        }
 
 
 def run_quickstart(runs: Path, data: Path, sweep: str) -> Outcome:
@@ -56,34 +62,36 @@ def run_quickstart(runs: Path, data: Path, sweep: str) -> Outcome:
     _step(3, "results table: " + str(folder.results_file))
     results = table.write(folder)
     _step(4, "scaling laws, fitted without the runs of largest compute")
-    spec = load_config(LawSpec, find_file("fit", "toy"))
-    fit = run_spec(spec, results, folder.path / "fit" / "toy")
+    specs = {name: load_config(LawSpec, find_file("fit", name)) for name in SPECS}
+    fits = tuple(run_spec(spec, results, folder.path / "fit" / name) for name, spec in specs.items())
     _step(5, "report")
     from mammut_clip.sweep_report import write_sweep_report
 
-    report = write_sweep_report(folder, results, (fit,), data / "evals" / "wds_toy_retrieval")
-    return Outcome(fit, report, time.monotonic() - started)
+    report = write_sweep_report(folder, results, fits, data / "evals" / "wds_toy_retrieval")
+    return Outcome(fits, report, time.monotonic() - started)
 
 
 def show(outcome: Outcome) -> None:
-    """The closing table, the comparison in words, and where the report is."""
-    print_rows(
-        [
-            {
-                "family": record.group,
-                "held-out run": f"{record.model}, {record.samples_seen:,} samples",
-                "GFLOPs": record.x,
-                "error predicted": record.predicted,
-                "95% interval": f"{record.lower:.3f} to {record.upper:.3f}",
-                "measured": record.measured,
-                "within": "yes" if record.covered else "no",
-            }
-            for record in outcome.fit.held_out
-        ],
-        title="Zero-shot error on unseen shape-colour pairs: predicted by the law, then measured",
-    )
-    for sentence in outcome.fit.sentences():
-        print(sentence)
+    """The closing tables, the comparisons in words, and where the report is."""
+    for fit in outcome.fits:
+        print_rows(
+            [
+                {
+                    "family": record.group,
+                    "held-out run": f"{record.model}, {format_quantity(record.samples_seen or 0)} samples",
+                    "GFLOPs": record.x,
+                    "error predicted": record.predicted,
+                    f"{fit.spec.level:.0%} interval": f"{record.lower:.3f} to {record.upper:.3f}",
+                    "measured": record.measured,
+                    "within": "yes" if record.covered else "no",
+                }
+                for record in fit.held_out
+            ],
+            title=fit.spec.title,
+        )
+        for sentence in fit.sentences():
+            print(sentence)
+        print()
     print(f"Report: {outcome.report.resolve()}   ({outcome.seconds / 60:.1f} minutes)")
 
 

@@ -4,11 +4,15 @@ The lock is the kernel's (flock), so a killed holder leaves none behind.
 """
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from mammut_clip.config.errors import InputError
+
+_PATIENCE_SECONDS = 0.5
 
 
 class RunIsLockedError(InputError):
@@ -20,13 +24,17 @@ class RunIsLockedError(InputError):
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` inside the block. Raises RunIsLockedError where another process holds it."""
+    """Hold the lock file `path` inside the block. Raises RunIsLockedError where another process holds it.
+
+    Waits a moment first: `is_held` of a launcher that looks around takes the lock for an instant.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunIsLockedError(path) from error
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not _try(file):
+            if time.monotonic() > deadline:
+                raise RunIsLockedError(path)
+            time.sleep(0.02)
         yield
 
 
@@ -34,8 +42,14 @@ def is_held(path: Path) -> bool:
     """Whether some process holds the lock file `path` now."""
     if not path.exists():
         return False
+    with path.open("a") as file:
+        return not _try(file)
+
+
+def _try(file: IO[str]) -> bool:
+    """Take the lock of an open file, until it is closed; whether that was possible."""
     try:
-        with hold(path):
-            return False
-    except RunIsLockedError:
-        return True
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

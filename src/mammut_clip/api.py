@@ -8,7 +8,7 @@ from torch import nn
 from mammut_clip.config.errors import InputError
 from mammut_clip.config.model import ModelConfig, list_model_names, load_model_config
 from mammut_clip.data.images import EvalTransform, FloatTransform, TrainTransform
-from mammut_clip.data.text import Tokenizer, load_tokenizer
+from mammut_clip.data.text import Tokenizer, load_tokenizer, tokenizer_digest
 from mammut_clip.models import build_model
 from mammut_clip.models.exchange import load_weights
 from mammut_clip.models.sharded import read_sharded
@@ -67,5 +67,7 @@ def get_tokenizer(model: Model) -> Tokenizer:
 
 def load_run(folder: Path) -> tuple[nn.Module, ModelConfig]:
     """The model of a run directory with the weights of its last complete checkpoint."""
-    config = RunDir.at(folder).config.model.architecture
+    run = RunDir.at(folder)
+    config = run.config.model.architecture
+    run.check_tokenizer(tokenizer_digest(config.text_cfg))
     return create_model(config, folder), config

@@ -2,27 +2,31 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 
 def print_rows(rows: Sequence[dict[str, Any]], title: str | None = None) -> None:
-    """One line per mapping, one column per key; numbers to the right."""
-    if not rows:
-        return
-    table = Table(title=title, title_justify="left")
-    for key, value in rows[0].items():
-        table.add_column(key, justify="right" if isinstance(value, int | float) else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(_shown(value) for value in row.values()))
-    # A pipe has no width: let no column be cut there.
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=max(80, 24 * len(rows[0])))
-    console.print(table)
+    """One line per mapping, one column per key, numbers to the right; rows with other keys get a table of their own."""
+    for keys, group in groupby(rows, key=_keys):
+        alike = list(group)
+        table = Table(title=title, title_justify="left")
+        for key in keys:
+            right = isinstance(alike[0][key], int | float)
+            table.add_column(key, justify="right" if right else "left", no_wrap=True)
+        for row in alike:
+            table.add_row(*(_shown(value) for value in row.values()))
+        # A pipe has no width: let no column be cut there.
+        console = Console()
+        (console if console.is_terminal else Console(width=max(80, 40 * len(keys)))).print(table)
+
+
+def _keys(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(row)
 
 
 def _shown(value: Any) -> str:
@@ -36,9 +40,11 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar with the time left; call what it yields with (done, total)."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(what, total=None)
+        task: TaskID | None = None  # nothing to do shows nothing
 
         def advance(done: int, total: int) -> None:
+            nonlocal task
+            task = progress.add_task(what, total=total) if task is None else task
             progress.update(task, completed=done, total=total)
 
         yield advance

@@ -1,5 +1,7 @@
 """Tokenizers: parity with open_clip's BPE, our ids in tokenizer files, and the toy world's committed file."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +94,17 @@ def test_a_trained_tokenizer_has_the_size_asked_for_and_our_ids(tmp_path: Path) 
         assert tokenizer.decode(tokenizer(captions)) == [caption.lower() for caption in captions]
     assert int((tokenizer(["a dog sleeps"]) > 0).sum()) == 5  # whole words were learnt
     assert 1 in tokenizer(["a dog ☂ sleeps"])[0].tolist()
+
+
+def test_the_same_captions_give_the_same_tokenizer_in_every_process(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from mammut_clip.data.tokenizer_files import train_tokenizer;"
+        "train_tokenizer(['a red circle', 'two blue squares, small', 'stars'] * 9, 60, Path(sys.argv[1]))"
+    )
+    files = [tmp_path / f"{number}.json" for number in range(4)]
+    for file in files:
+        subprocess.run([sys.executable, "-c", code, str(file)], check=True)
+    assert len({file.read_bytes() for file in files}) == 1
 
 
 def test_tokenizers_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def train(root: Path, data: Path, name: str, processes: int, *overrides: str) ->
         "data.train": data / "train",
         "evaluation.data_root": data / "evals",
         "logging.every": 64,
+        "schedule.warmup": 128,
         "checkpoint.every": 256,
         "parallel.threads": 1,
     }

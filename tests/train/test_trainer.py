@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from mammut_clip.config.errors import InputError, RunInterruptedError
+from mammut_clip.config.model import load_model_config
+from mammut_clip.data.tokenizer_files import toy_tokenizer_json
 from mammut_clip.distributed import Process
 from mammut_clip.models import build_model
 from mammut_clip.models.sharded import read_sharded
@@ -115,6 +117,19 @@ def test_a_missing_shard_is_named_before_training(make_run: MakeRun, tmp_path: P
     with pytest.raises(InputError, match=r"00000\.tar"):
         train(run)
     assert run.status.state == "failed"
+
+
+def test_another_tokenizer_under_the_same_name_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    file = tmp_path / "words.json"
+    file.write_text(toy_tokenizer_json())
+    architecture = load_model_config("mammut_toy-XS").model_dump(mode="json")
+    architecture["text_cfg"]["hf_tokenizer_name"] = str(file)
+    run = make_run(model={"name": "mine", "architecture": architecture})
+    train(run)
+    file.write_text(toy_tokenizer_json() + " ")
+    run.status_file.unlink()
+    with pytest.raises(InputError, match=r"words\.json is not the one this run began with"):
+        train(run)
 
 
 def test_bf16_trains_on_a_cpu_too(make_run: MakeRun) -> None:

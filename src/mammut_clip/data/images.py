@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -38,9 +38,11 @@ def open_picture(data: bytes) -> Image.Image:
         picture.load()
     except Image.DecompressionBombError as error:
         raise PictureError(f"larger than any sensible picture: {error}") from error
-    except Exception as error:  # PIL's decoders raise what they stumble over: SyntaxError, struct.error
+    except UnidentifiedImageError as error:
         start = data[:8].hex(" ") or "nothing"
-        raise PictureError(f"cannot be decoded ({error}); {len(data)} bytes that start with {start}") from error
+        raise PictureError(f"no known picture format; {len(data)} bytes that start with {start}") from error
+    except Exception as error:  # PIL's decoders raise what they stumble over: SyntaxError, struct.error
+        raise PictureError(f"cannot be decoded ({error}); {len(data)} bytes") from error
     return picture
 
 

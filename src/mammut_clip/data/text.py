@@ -4,6 +4,7 @@ Both follow CLIP's layout: start token, text, end token, then padding with id 0.
 id of all, which CLIP's pooling relies on; captions that are too long are cut, and still end with it.
 """
 
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -118,6 +119,14 @@ class FileTokenizer(Tokenizer):
 
     def _decode(self, row: list[int]) -> str:
         return str(self._pieces.decode(row, skip_special_tokens=True))
+
+
+def tokenizer_digest(text: TextSettings) -> str | None:
+    """SHA-256 of the tokenizer's file; None for CLIP's BPE, which never changes. Raises InputError if it is missing."""
+    if text.hf_tokenizer_name is None:
+        return None
+    path = find_file("configs/tokenizers", text.hf_tokenizer_name, source="text_cfg", key="hf_tokenizer_name")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 PADDING, UNKNOWN, START, END = "<pad>", "<unk>", "<sot>", "<eot>"

@@ -17,7 +17,7 @@ from mammut_clip.data.text import END, PADDING, START, UNKNOWN
 from mammut_clip.data.toy_words import vocabulary
 
 TOY_VOCABULARY = 96
-_WORD_END = "</w>"
+_WORD_START = "▁"
 
 
 def toy_tokenizer() -> Tokenizer:
@@ -33,18 +33,20 @@ def toy_tokenizer() -> Tokenizer:
 def train_tokenizer(captions: Iterable[str], vocab_size: int, path: Path) -> None:
     """Write a lower-casing BPE of exactly `vocab_size` ids, learnt from captions (Sennrich et al., 2016).
 
+    The same captions give the same file. (Words are marked at their start: the library numbers the letters that end
+    words, its other way, in the order of a hash table, which differs from run to run.)
     Raises InputError where there are no words to learn from or not enough ids for the letters that occur.
     """
     if vocab_size < 8:
         raise InputError(f"vocab_size = {vocab_size}: expected 8 or more")
-    tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN, end_of_word_suffix=_WORD_END))
+    tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.decoder = decoders.BPEDecoder(suffix=_WORD_END)
+    words = pre_tokenizers.Metaspace(replacement=_WORD_START, prepend_scheme="always")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), words])
+    tokenizer.decoder = decoders.Metaspace(replacement=_WORD_START, prepend_scheme="always")
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - 2,
         special_tokens=[PADDING, UNKNOWN],
-        end_of_word_suffix=_WORD_END,
         show_progress=False,
     )
     tokenizer.train_from_iterator(captions, trainer)

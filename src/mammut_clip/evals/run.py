@@ -9,7 +9,7 @@ from torch import nn
 from mammut_clip.config.model import ModelConfig
 from mammut_clip.config.run import RunConfig
 from mammut_clip.data.images import EvalTransform
-from mammut_clip.data.text import load_tokenizer
+from mammut_clip.data.text import load_tokenizer, tokenizer_digest
 from mammut_clip.distributed import Process
 from mammut_clip.evals.encode import Encoder
 from mammut_clip.evals.suite import OpenTask, load_suite, open_suite
@@ -81,6 +81,7 @@ def evaluate_run(
 ) -> list[EvalRecord]:
     """Evaluate a run's last checkpoint, or all; results that exist and are readable are kept, not repeated."""
     config, done = run.config, run.evals
+    run.check_tokenizer(tokenizer_digest(config.model.architecture.text_cfg))
     chosen = run.checkpoints if all_checkpoints else run.checkpoints[-1:]
     records = []
     for checkpoint in chosen:

@@ -93,6 +93,16 @@ class RunDir:
     def manifest(self) -> Manifest | None:
         return Manifest.read(self.manifest_file)
 
+    def check_tokenizer(self, sha256: str | None) -> None:
+        """Raise InputError where the run began with another tokenizer file than the one with this digest."""
+        manifest = self.manifest
+        if manifest is not None and manifest.tokenizer_sha256 != sha256:
+            name = self.config.model.architecture.text_cfg.hf_tokenizer_name
+            raise InputError(
+                f"{self.path}: the tokenizer {name} is not the one this run began with; put that file back "
+                f"(SHA-256 {manifest.tokenizer_sha256})"
+            )
+
     @property
     def status(self) -> Status:
         return Status.read(self.status_file) or Status()

@@ -10,6 +10,7 @@ import torch
 
 from mammut_clip.config.run import RunConfig
 from mammut_clip.cost import gflops_per_sample, parameters
+from mammut_clip.data.text import tokenizer_digest
 from mammut_clip.distributed import Process
 from mammut_clip.runs.records import Manifest
 
@@ -41,6 +42,7 @@ def make_manifest(config: RunConfig, process: Process) -> Manifest:
         parameters=parameters(architecture).total,
         gflops_per_sample_paper=gflops.paper,
         gflops_per_sample_exact=gflops.exact_step,
+        tokenizer_sha256=tokenizer_digest(architecture.text_cfg),
     )
 
 

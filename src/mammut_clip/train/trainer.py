@@ -19,7 +19,7 @@ from mammut_clip.config.run import RunConfig
 from mammut_clip.cost import gflops_per_sample
 from mammut_clip.data.images import normalize
 from mammut_clip.data.stream import TrainStream, open_train_stream
-from mammut_clip.data.text import load_tokenizer
+from mammut_clip.data.text import load_tokenizer, tokenizer_digest
 from mammut_clip.distributed import Process
 from mammut_clip.models import build_model
 from mammut_clip.runs.layout import RunDir
@@ -76,6 +76,7 @@ class Trainer:
 
     def _train(self, watch: InterruptWatch) -> None:
         config, process = self.config, self.process
+        self.run.check_tokenizer(tokenizer_digest(config.model.architecture.text_cfg))
         stream = self._open_stream()
         model = parallelise(build_model(config.model.architecture, config.seed), config, process)
         optimizer = make_optimizer(model, config.optimizer)

@@ -1,8 +1,6 @@
 """Stages handed to each other through files alone: data, sweep, evaluation, results table, law, report."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -81,9 +79,8 @@ def test_a_sweep_from_plan_to_report_and_nothing_twice(workplace: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
-def test_the_quickstart_survives_being_stopped(tmp_path: Path, stop: signal.Signals) -> None:
-    """Stopped once while runs are going on, it continues to its report and repeats no finished run."""
+def test_the_quickstart_survives_kill_9(tmp_path: Path) -> None:
+    """Killed while runs are going on, it continues to its report and repeats no finished run."""
     with subprocess.Popen([*PROGRAM, "quickstart"], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         sweep = SweepDir(tmp_path / "runs" / "quickstart")
         deadline = time.monotonic() + 600
@@ -91,9 +88,8 @@ def test_the_quickstart_survives_being_stopped(tmp_path: Path, stop: signal.Sign
             assert process.poll() is None, process.stderr.read() if process.stderr else ""
             assert time.monotonic() < deadline
             time.sleep(0.5)
-        os.kill(process.pid, stop)
-        process.communicate(timeout=120)
-        assert process.returncode == (130 if stop == signal.SIGINT else -stop)
+        process.kill()
+        process.wait()
     finished = {r.name: r.status for r in sweep.runs() if r.status.state == "finished"}
     assert finished
     outcome = json.loads(run("quickstart", "--json", cwd=tmp_path))

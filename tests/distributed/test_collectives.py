@@ -3,6 +3,7 @@
 The model part also proves that MaMMUT's two passes and its captioning loss work under FSDP2.
 """
 
+import gc
 import os
 import socket
 from pathlib import Path
@@ -89,6 +90,10 @@ def rank_main(rank: int, port: int, folder: str) -> None:
         results[f"gradient {name}"] = parameter.grad.full_tensor()
     if rank == 0:
         torch.save(results, Path(folder) / "results.pt")
+    # FSDP2's state holds the group: it goes first, or its threads end with the process and abort it.
+    del model, total, loss, parameter
+    gc.collect()
+    dist.barrier()
     dist.destroy_process_group()
 
 

@@ -1,5 +1,6 @@
 """Rank facts, found in one place: torchrun's environment, srun's, or one plain process."""
 
+import gc
 import os
 import subprocess
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ def start_process(device: str | None = None) -> Process:
 def stop_process() -> None:
     """Leave the process group, if there is one."""
     if dist.is_initialized():
+        gc.collect()  # sharded models keep groups alive in cycles; groups that outlive this abort the process at exit
         dist.destroy_process_group()
 
 

@@ -124,6 +124,6 @@ def test_a_bad_picture_is_named_with_shard_and_key(tmp_path: Path, workers: int)
     config = DataConfig(train=[str(tmp_path)], workers=workers)
     tokenizer = load_tokenizer(Settings())
     train = open_train_stream(config, tokenizer, image_size=32, seed=0, global_batch_size=4)
-    with pytest.raises(InputError, match=r"00000\.tar: sample 'broken': picture no known picture format") as caught:
+    with pytest.raises(InputError, match=r"00000\.tar: sample 'broken': picture not in any known format") as caught:
         list(train.batches(0, 4))
     assert "Traceback" not in str(caught.value)

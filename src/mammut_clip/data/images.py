@@ -40,7 +40,7 @@ def open_picture(data: bytes) -> Image.Image:
         raise PictureError(f"larger than any sensible picture: {error}") from error
     except UnidentifiedImageError as error:
         start = data[:8].hex(" ") or "nothing"
-        raise PictureError(f"no known picture format; {len(data)} bytes that start with {start}") from error
+        raise PictureError(f"not in any known format; {len(data)} bytes that start with {start}") from error
     except Exception as error:  # PIL's decoders raise what they stumble over: SyntaxError, struct.error
         raise PictureError(f"cannot be decoded ({error}); {len(data)} bytes") from error
     return picture

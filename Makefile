@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-all lint bench clean
+.PHONY: help setup quickstart test test-all lint bench gpu clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,14 @@ lint: setup  ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+gpu:  ## GPU tests and the training benchmark by $(PYTHON) of a GPU machine; WHEELS=folder brings what it lacks
+	@test -n "$(WHEELS)" || { echo "make gpu WHEELS=folder: name a folder of wheels (it may be empty)"; exit 2; }
+	@mkdir -p build/gpu-site
+	@for wheel in $(WHEELS)/*.whl; do test -e "$$wheel" || continue; \
+	  $(PYTHON) -m pip install --quiet --no-index --no-deps --upgrade --target build/gpu-site "$$wheel" || exit 1; done
+	PYTHONPATH=src:build/gpu-site $(PYTHON) -m pytest -p no:cacheprovider tests/gpu
+	PYTHONPATH=src:build/gpu-site $(PYTHON) -m benchmarks.run --only train --device cuda --peers-python $(PYTHON)
 
 bench: setup  ## benchmarks against open_clip_train and others, in an environment of their own
 	@$(BIN)/python -m benchmarks.run

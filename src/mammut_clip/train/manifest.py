@@ -3,7 +3,7 @@
 import platform
 import socket
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -32,10 +32,10 @@ def make_manifest(config: RunConfig, process: Process) -> Manifest:
     gflops = gflops_per_sample(architecture)
     on_gpu = process.device.type == "cuda"
     return Manifest(
-        mammut_clip=version("mammut-clip"),
+        mammut_clip=_version("mammut-clip") or "not installed, run from a checkout",
         git_commit=_commit(),
         python=platform.python_version(),
-        packages={name: version(name) for name in _PACKAGES},
+        packages={name: found for name in _PACKAGES if (found := _version(name))},
         host=socket.gethostname(),
         device=torch.cuda.get_device_name(process.device) if on_gpu else platform.processor() or platform.machine(),
         world_size=process.world_size,
@@ -44,6 +44,13 @@ def make_manifest(config: RunConfig, process: Process) -> Manifest:
         gflops_per_sample_exact=gflops.exact_step,
         tokenizer_sha256=tokenizer_digest(architecture.text_cfg),
     )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _commit() -> str | None:

@@ -27,6 +27,7 @@ class Encoder:
     tokenizer: Tokenizer
     process: Process
     batch_size: int = 256
+    """Pictures or texts per forward pass, over all processes."""
 
     def images(self, pictures: Sequence[bytes]) -> Tensor:
         """Encoded pictures -> normalised features [n, E], float32 on the CPU, the same on every rank."""

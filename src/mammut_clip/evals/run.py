@@ -1,6 +1,7 @@
 """Running a suite over a model, a checkpoint or a run, and writing the results where they belong."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -38,7 +39,8 @@ def evaluate_model(
     for entry in tasks:
         report(f"{model_name} {pretrained}: {entry.config.name}")
         with torch.no_grad():
-            metrics = entry.task.score(entry.task.collect(encoder))
+            features = entry.task.collect(replace(encoder, batch_size=entry.config.batch_size))
+        metrics = entry.task.score(features)
         record = EvalRecord(
             dataset=entry.config.folder.removeprefix("wds_"),
             model=model_name,

@@ -146,7 +146,7 @@ def launch(
         _print_json(result.to_json_dict())
     else:
         _say(str(result))
-    raise typer.Exit(3 if result.failed else 0)
+    raise typer.Exit(130 if result.interrupted else 3 if result.failed else 0)
 
 
 @sweep_app.command()

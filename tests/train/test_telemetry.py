@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from itertools import pairwise
 
 import pytest
 import torch

@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -18,9 +19,7 @@ def test_rows_count_compute_and_time(make_run: MakeRun) -> None:
     assert manifest is not None
     rows = run.metrics
     assert [row["step"] for row in rows] == list(range(1, 17))
-    assert all(
-        later["train_seconds"] > earlier["train_seconds"] for earlier, later in zip(rows, rows[1:], strict=False)
-    )
+    assert all(later["train_seconds"] > earlier["train_seconds"] for earlier, later in itertools.pairwise(rows))
     for row in rows:
         expected = row["samples_per_second"] * manifest.gflops_per_sample_exact / 1e3
         assert row["tflops_per_second"] == pytest.approx(expected, abs=1e-5)

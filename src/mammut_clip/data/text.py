@@ -6,16 +6,14 @@ id of all, which CLIP's pooling relies on; captions that are too long are cut, a
 
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 
 from mammut_clip.config.errors import InputError
 from mammut_clip.config.files import find_file
-
-if TYPE_CHECKING:
-    pass
 
 CLIP_VOCABULARY = 49408
 PADDING_ID = 0
@@ -32,7 +30,7 @@ class TextSettings(Protocol):
     def hf_tokenizer_name(self) -> str | None: ...
 
 
-class Tokenizer:
+class Tokenizer(ABC):
     """Calls as open_clip's do: texts -> LongTensor [n, context_length]."""
 
     def __init__(self, context_length: int, vocab_size: int) -> None:
@@ -71,11 +69,13 @@ class Tokenizer:
                 row = row[:-1]
         return [token for token in row if token != self.sot_token_id]
 
+    @abstractmethod
     def _encode(self, texts: list[str]) -> list[list[int]]:
-        raise NotImplementedError
+        """Ids of the pieces alone, without start, end and padding."""
 
+    @abstractmethod
     def _decode(self, row: list[int]) -> str:
-        raise NotImplementedError
+        """The text of pieces."""
 
 
 class ClipTokenizer(Tokenizer):

@@ -117,25 +117,19 @@ def _outcome(run: RunDir, note: str) -> dict[str, Any]:
     }
 
 
-def report(outcomes: list[dict[str, Any]], is_main: bool, as_json: bool) -> int:
-    """Print what came of the runs, on rank 0; the exit code."""
-    if not is_main:
-        pass
-    elif as_json:
-        print(json.dumps(outcomes, indent=2))
-    else:
-        for outcome in outcomes:
-            loss = outcome["last_row"].get("loss")
-            shown = "" if loss is None else f", loss {loss:.4f}"
-            error = f": {outcome['last_error']}" if outcome["last_error"] else ""
-            print(
-                f"{outcome['run']}: {outcome['note']} at {outcome['samples_seen']} samples{shown}{error}",
-                file=sys.stderr,
-            )
-            for task, metrics in outcome["evals"].items():
-                values = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-                print(f"  {task}: {values}", file=sys.stderr)
+def exit_code(outcomes: list[dict[str, Any]]) -> int:
+    """0 where every run is finished, 3 otherwise."""
     return 0 if all(outcome["state"] == "finished" for outcome in outcomes) else 3
+
+
+def show(outcome: dict[str, Any]) -> None:
+    """Print what came of a run."""
+    loss = outcome["last_row"].get("loss")
+    shown = "" if loss is None else f", loss {loss:.4f}"
+    error = f": {outcome['last_error']}" if outcome["last_error"] else ""
+    print(f"{outcome['run']}: {outcome['note']} at {outcome['samples_seen']} samples{shown}{error}")
+    for task, metrics in outcome["evals"].items():
+        print(f"  {task}: " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
 
 
 def run(
@@ -155,7 +149,13 @@ def run(
         for target in targets:
             print(to_yaml(resolve(target, overrides)), end="")
         return 0
-    return report(*train_targets(targets, overrides, runs_root, device), as_json)
+    outcomes, is_main = train_targets(targets, overrides, runs_root, device)
+    if is_main and as_json:
+        print(json.dumps(outcomes, indent=2))
+    elif is_main:
+        for outcome in outcomes:
+            show(outcome)
+    return exit_code(outcomes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -134,7 +134,9 @@ def test_an_unknown_key_names_file_key_and_the_nearest_one(tmp_path: Path, tiny:
 
 def test_a_missing_shard_is_named_before_a_run_exists(tmp_path: Path, tiny: list[str]) -> None:
     message = refused("train", *tiny, f"data.train={tmp_path}/{{00000..00002}}.tar", "--runs", tmp_path / "runs")
+    assert "data.train" in message
     assert "00000.tar" in message
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_config_from_another_version_is_refused(tmp_path: Path, tiny: list[str]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mammut_clip.config.errors import InputError, RunInterruptedError
+from mammut_clip.config.errors import ConfigError, InputError, Problem, RunInterruptedError
 from mammut_clip.config.files import find_file
 from mammut_clip.config.load import apply_overrides, read_mapping, to_yaml, validate
 from mammut_clip.config.run import RunConfig
@@ -57,6 +57,7 @@ def train_targets(
     try:
         for target, config in configs:
             config.check_world_size(process.world_size, target)
+            _check_shards(target, config)
         callbacks = [evaluation_callback(config) for _, config in configs]
         runs = [_run_dir(target, config, runs_root, process) for target, config in configs]
         pairs = zip(runs, callbacks, strict=True)
@@ -64,6 +65,16 @@ def train_targets(
         return outcomes, process.is_main
     finally:
         stop_process()
+
+
+def _check_shards(target: str, config: RunConfig) -> None:
+    """Raise ConfigError where a source of training data is not there: before a run directory exists."""
+    from mammut_clip.data.sources import expand_sources
+
+    try:
+        expand_sources(config.data.train)
+    except InputError as error:
+        raise ConfigError(target, [Problem("data.train", str(error))]) from error
 
 
 def _run_dir(target: str, config: RunConfig, runs_root: Path, process: Any) -> RunDir:

@@ -37,7 +37,7 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-@app.command(context_settings={"ignore_unknown_options": False})
+@app.command()
 def train(
     arguments: Annotated[
         list[str],

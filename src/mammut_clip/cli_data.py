@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,13 +90,14 @@ def tokenizer(
     _finish({"tokenizer": str(out), "vocab_size": vocab_size, "captions": len(found)}, as_json)
 
 
-def _packed(work: Callable[[Any, Callable[[int, int], None]], Any], options: dict[str, Any], as_json: bool) -> None:
+def _packed(work: Callable[..., Any], max_side: int | None, background: str | None, as_json: bool) -> None:
+    """Call a packing function with what all of them take, under a progress bar."""
     from mammut_clip.data.pictures import PictureOptions
     from mammut_clip.tables import progress_bar
 
-    pictures = PictureOptions(**options)
+    pictures = PictureOptions(max_side, background)
     with progress_bar("packing pictures") as advance:
-        report = work(pictures, advance)
+        report = work(pictures=pictures, progress=advance)
     _finish(report.as_dict(), as_json)
 
 
@@ -117,7 +119,8 @@ def pack_train(
     from mammut_clip.data import pack as packing
 
     _packed(
-        lambda pictures, progress: packing.pack_train(
+        partial(
+            packing.pack_train,
             table,
             images,
             out,
@@ -125,11 +128,10 @@ def pack_train(
             caption_columns=tuple(caption_column),
             key_column=key_column,
             samples_per_shard=samples_per_shard,
-            pictures=pictures,
             skip_bad=skip_bad,
-            progress=progress,
         ),
-        {"max_side": max_side, "background": background},
+        max_side,
+        background,
         as_json,
     )
 
@@ -150,17 +152,17 @@ def pack_retrieval(
     from mammut_clip.data import pack as packing
 
     _packed(
-        lambda pictures, progress: packing.pack_retrieval(
+        partial(
+            packing.pack_retrieval,
             table,
             images,
             out,
             image_column=image_column,
             caption_columns=tuple(caption_column),
-            pictures=pictures,
             skip_bad=skip_bad,
-            progress=progress,
         ),
-        {"max_side": max_side, "background": background},
+        max_side,
+        background,
         as_json,
     )
 
@@ -186,7 +188,8 @@ def pack_classification(
     if prompts and (without := [prompt for prompt in prompts if "{c}" not in prompt]):
         raise InputError(f"{templates}: expected {{c}} where the class name goes, found {without[0]!r}")
     _packed(
-        lambda pictures, progress: packing.pack_classification(
+        partial(
+            packing.pack_classification,
             images,
             out,
             table=table,
@@ -194,11 +197,10 @@ def pack_classification(
             label_column=label_column,
             classnames=names,
             templates=prompts,
-            pictures=pictures,
             skip_bad=skip_bad,
-            progress=progress,
         ),
-        {"max_side": max_side, "background": background},
+        max_side,
+        background,
         as_json,
     )
 

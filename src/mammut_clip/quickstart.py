@@ -5,14 +5,13 @@ without the largest runs -> their prediction against what those runs measured ->
 moment, the same command continues and repeats no finished run.
 """
 
-import os
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mammut_clip.config.cluster import load_cluster
+from mammut_clip.config.cluster import available_cores, load_cluster
 from mammut_clip.config.errors import PartialFailureError
 from mammut_clip.config.files import find_file
 from mammut_clip.config.fit import LawSpec
@@ -60,7 +59,7 @@ def run_quickstart(runs: Path, data: Path, sweep: str) -> Outcome:
     _launch(plan, runs)
     folder = SweepDir(runs / plan.sweep)
     _step(3, "results table: " + str(folder.results_file))
-    results = table.write(folder)
+    results = table.read(folder.results_file)  # written by the launch
     _step(4, "scaling laws, fitted without the runs of largest compute")
     specs = {name: load_config(LawSpec, find_file("fit", name)) for name in SPECS}
     fits = tuple(run_spec(spec, results, folder.path / "fit" / name) for name, spec in specs.items())
@@ -99,7 +98,7 @@ def _write_data(data: Path) -> None:
     from mammut_clip.toy import make_toy_data
 
     with progress_bar("writing pictures") as advance:
-        make_toy_data(data, TRAINING_SAMPLES, processes=os.cpu_count() or 1, progress=advance)
+        make_toy_data(data, TRAINING_SAMPLES, processes=available_cores(), progress=advance)
 
 
 def _plan(sweep: str, data: Path) -> Plan:

@@ -85,13 +85,15 @@ def evaluate_run(
     config, done = run.config, run.evals
     run.check_tokenizer(tokenizer_digest(config.model.architecture.text_cfg))
     chosen = run.checkpoints if all_checkpoints else run.checkpoints[-1:]
-    records = []
+    records: list[EvalRecord] = []
+    encoder: Encoder | None = None
     for checkpoint in chosen:
         missing = [entry for entry in tasks if (checkpoint.samples_seen, entry.config.name) not in done]
         if missing:
-            model = build_model(config.model.architecture, config.seed)
-            read_sharded(model, checkpoint.path)
-            encoder = make_encoder(model.to(process.device).eval(), config.model.architecture, process)
+            if encoder is None:  # built once: checkpoints differ in their weights alone
+                model = build_model(config.model.architecture, config.seed).to(process.device).eval()
+                encoder = make_encoder(model, config.model.architecture, process)
+            read_sharded(encoder.model, checkpoint.path)
             for name, record in evaluate_model(encoder, missing, config.model.name, str(checkpoint.path), report):
                 done[checkpoint.samples_seen, name] = record
                 if process.is_main:

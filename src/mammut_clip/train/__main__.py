@@ -9,6 +9,7 @@ import json
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mammut_clip.config.load import apply_overrides, read_mapping, to_yaml, vali
 from mammut_clip.config.run import RunConfig
 from mammut_clip.exits import guarded
 from mammut_clip.runs.layout import RunDir
-from mammut_clip.runs.lock import RunIsLockedError, hold
+from mammut_clip.runs.lock import hold
 
 
 def resolve(target: str, overrides: Sequence[str]) -> RunConfig:
@@ -47,10 +48,8 @@ def train_targets(
     """
     configs = [(target, resolve(target, overrides)) for target in targets]
 
-    from mammut_clip.distributed import (
-        start_process,
-        stop_process,
-    )  # torch, only once the configs are known to be good
+    # torch is loaded only once the configs are known to be good
+    from mammut_clip.distributed import start_process, stop_process
     from mammut_clip.evals.run import evaluation_callback
 
     process = start_process(device)
@@ -88,8 +87,6 @@ def _run_dir(target: str, config: RunConfig, runs_root: Path, process: Any) -> R
 
 
 def _train_one(run: RunDir, callback: Any, process: Any, *, alone: bool) -> dict[str, Any]:
-    from contextlib import nullcontext
-
     from mammut_clip.train.trainer import Trainer
 
     if run.status.state == "finished":
@@ -102,10 +99,6 @@ def _train_one(run: RunDir, callback: Any, process: Any, *, alone: bool) -> dict
         return _outcome(run, "finished")
     except (RunInterruptedError, KeyboardInterrupt):
         raise
-    except RunIsLockedError as error:
-        if alone:
-            raise
-        return _outcome(run, str(error))
     except InputError as error:
         if alone:
             raise

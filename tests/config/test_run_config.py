@@ -24,8 +24,17 @@ def message(**changes: Any) -> str:
     return str(caught.value)
 
 
-def test_the_resolved_config_is_complete_and_reads_back_equal() -> None:
-    config = validate(RunConfig, values(), "run.yaml")
+OUTSIDE = {
+    "family": "siglip",
+    "embed_dim": 8,
+    "vision": {"timm": "convnext_atto"},
+    "text": {"transformers": "my-bert"},
+}
+
+
+@pytest.mark.parametrize("model", ["toy-XS", "mammut_toy-XS", "coca_toy-XS", "cap_toy-XS", "toy-XS-SigLIP", OUTSIDE])
+def test_the_resolved_config_is_complete_and_reads_back_equal(model: Any) -> None:
+    config = validate(RunConfig, values(model=model), "run.yaml")
     text = to_yaml(config)
     assert "architecture" in text and "betas" in text
     assert validate(RunConfig, parse_yaml(text, "x"), "x") == config
@@ -53,6 +62,9 @@ def test_an_architecture_may_be_written_out() -> None:
         ({"global_batch_size": 20_000}, "more than the whole budget"),
         ({"loss": {"contrastive": 0}}, "no other loss"),
         ({"loss": {"contrastive": 0, "caption": 0}}, "nothing to learn"),
+        ({"model": "cap_toy-XS", "loss": {"caption": 0}}, "cap has no other loss"),
+        ({"model": "cap_toy-XS", "evaluation": {"suite": "toy"}}, "cap has none"),
+        ({"model": {"family": "clip", "embed_dim": 8}}, "vision_cfg: this key is required"),
         ({"format": 0}, "format 0"),
         ({"format": 99}, "format 99"),
         ({"name": "../x"}, "letters, digits"),

@@ -108,7 +108,7 @@ def to_yaml(config: Config) -> str:
 def _explain(schema: type[BaseModel], entry: Any) -> Problem:
     """One pydantic error in our words."""
     location = [
-        part for part in entry["loc"] if not (isinstance(part, str) and part.startswith(("function-", "union")))
+        part for part in entry["loc"] if not (isinstance(part, str) and part.startswith(("function-", "union", "<")))
     ]
     key = ".".join(str(part) for part in location)
     kind, value = entry["type"], entry.get("input")

@@ -5,182 +5,116 @@ out as a mapping. What cannot be built is refused here, before torch is loaded.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from mammut_clip.config.base import Config
 from mammut_clip.config.errors import ConfigError, Problem
 from mammut_clip.config.files import find_file, shipped
 from mammut_clip.config.load import read_mapping, validate
-
-Count = Annotated[int, Field(ge=1)]
-
-
-def _drop_fixed(values: Any, fixed: dict[str, Any]) -> Any:
-    """Leave out keys that open_clip's files carry and that allow one value here; refuse any other value."""
-    if not isinstance(values, dict):
-        return values
-    for key, only in fixed.items():
-        if key in values and values[key] != only:
-            raise ValueError(f"{key} = {values[key]!r}: the only value that can be built is {only!r}")
-    return {key: value for key, value in values.items() if key not in fixed}
-
-
-class VisionConfig(Config):
-    """The image tower: a vision transformer with a class token."""
-
-    image_size: Count = 224
-    """Height and width of the input in pixels."""
-    patch_size: Count
-    """Height and width of a patch in pixels; divides `image_size`."""
-    width: Count
-    """Width D of the image tokens."""
-    layers: Count
-    """Number of transformer blocks."""
-    head_width: Count = 64
-    """Width of one attention head; divides `width`."""
-    mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
-    """Hidden width of the MLP as a multiple of `width`."""
-    ls_init_value: Annotated[float, Field(gt=0)] | None = None
-    """First value of the learned per-channel scale on each residual branch; None leaves the scale out."""
-    pool_type: Literal["tok", "avg_all"] = "tok"
-    """What represents the image: the class token, or the mean over all tokens, the class token among them."""
-    final_ln_after_pool: bool = False
-    """Whether the last LayerNorm comes after pooling instead of before."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fixed_keys(cls, values: Any) -> Any:
-        return _drop_fixed(values, {"output_tokens": True})
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.image_size % self.patch_size:
-            raise ValueError(
-                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}; "
-                "expected whole patches"
-            )
-        if self.width % self.head_width:
-            raise ValueError(
-                f"width {self.width} is not a multiple of head_width {self.head_width}; expected whole attention heads"
-            )
-        return self
-
-    @property
-    def heads(self) -> int:
-        """Number of attention heads."""
-        return self.width // self.head_width
-
-    @property
-    def patches(self) -> int:
-        """Number of patches of one image."""
-        return (self.image_size // self.patch_size) ** 2
-
-    @property
-    def tokens(self) -> int:
-        """Number N of image tokens: the patches and the class token."""
-        return self.patches + 1
-
-    @property
-    def mlp_width(self) -> int:
-        """Hidden width of the MLP."""
-        return int(self.width * self.mlp_ratio)
-
-
-class TextConfig(Config):
-    """The text tower: CLIP's causal encoder, or MaMMUT's decoder that also encodes."""
-
-    context_length: Annotated[int, Field(ge=2)] = 77
-    """Number T of text positions, start and end tokens included."""
-    vocab_size: Annotated[int, Field(ge=4)] = 49408
-    """Size V of the vocabulary. Its last two ids are start of text and end of text; id 0 is padding."""
-    hf_tokenizer_name: str | None = None
-    """A name in configs/tokenizers/ or a path to a `tokenizers` JSON file; None is CLIP's BPE."""
-    width: Count
-    """Width D of the text tokens."""
-    heads: Count
-    """Number of attention heads; divides `width`."""
-    layers: Count
-    """Number of transformer blocks."""
-    mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
-    """Hidden width of the MLP as a multiple of `width`."""
-    cross_attn_ratio: Count | None = None
-    """MaMMUT only: one cross-attention block per this many self-attention blocks; divides `layers`."""
-    has_mlp: bool = True
-    """MaMMUT only: whether self-attention blocks that are followed by cross-attention keep their MLP."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fixed_keys(cls, values: Any) -> Any:
-        return _drop_fixed(values, {"output_tokens": True, "does_full_decoding": True})
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(
-                f"width {self.width} is not a multiple of heads {self.heads}; expected whole attention heads"
-            )
-        if self.cross_attn_ratio and self.layers % self.cross_attn_ratio:
-            raise ValueError(f"layers {self.layers} is not a multiple of cross_attn_ratio {self.cross_attn_ratio}")
-        return self
-
-    @property
-    def cross_layers(self) -> int:
-        """Number of cross-attention blocks."""
-        return self.layers // self.cross_attn_ratio if self.cross_attn_ratio else 0
-
-    @property
-    def mlp_width(self) -> int:
-        """Hidden width of the MLP."""
-        return int(self.width * self.mlp_ratio)
-
-    def layer_has_mlp(self, layer: int) -> bool:
-        """Whether the self-attention block of this index carries an MLP."""
-        followed_by_cross_attention = self.cross_attn_ratio is not None and layer % self.cross_attn_ratio == 0
-        return self.has_mlp or not followed_by_cross_attention
-
-    @property
-    def start_id(self) -> int:
-        """Id of the start-of-text token, as in CLIP's BPE."""
-        return self.vocab_size - 2
-
-    @property
-    def end_id(self) -> int:
-        """Id of the end-of-text token: the largest one, which CLIP's pooling relies on."""
-        return self.vocab_size - 1
+from mammut_clip.config.towers import (
+    AnyTextConfig,
+    AnyVisionConfig,
+    CocaTextConfig,
+    CocaVisionConfig,
+    Count,
+    DecoderConfig,
+    MammutTextConfig,
+    MultimodalConfig,
+    TextConfig,
+    VisionConfig,
+    drop_fixed,
+    spell_out,
+)
 
 
 class ModelConfig(Config):
-    """A CLIP or a MaMMUT."""
+    """A model of any family; the subclasses say which, and what each is made of."""
 
-    family: Literal["clip", "mammut"]
+    family: str
     """What kind of model this is; never guessed from a name."""
     embed_dim: Count
     """Width E of the space that images and texts share."""
-    vision_cfg: VisionConfig
+    vision_cfg: AnyVisionConfig
     """The image tower."""
-    text_cfg: TextConfig
+    text_cfg: AnyTextConfig
     """The text tower."""
+
+    has_features: ClassVar[bool] = True
+    """Whether images and texts have features that meet in one space."""
+    writes_captions: ClassVar[bool] = False
+    """Whether the model has a decoder that is trained to write captions."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled_out(cls, values: Any) -> Any:
+        return spell_out(spell_out(values, "vision", "vision_cfg"), "text", "text_cfg")
+
+    @property
+    def text_feature_ignores_padding(self) -> bool:
+        """Whether positions behind the end of every text of a batch may be cut off before encoding."""
+        return False
+
+
+    def without_pretraining(self) -> Self:
+        """The config of the same model whose weights are about to be read from elsewhere: nothing is fetched."""
+        towers = {}
+        for key, switch in (("vision_cfg", "timm_model_pretrained"), ("text_cfg", "hf_model_pretrained")):
+            tower = getattr(self, key)
+            if getattr(tower, switch, False):
+                towers[key] = tower.model_copy(update={switch: False})
+        return self.model_copy(update=towers) if towers else self
+
+
+class ClipConfig(ModelConfig):
+    """CLIP (Radford et al. 2021)."""
+
+    family: Literal["clip"]
+    quick_gelu: bool = False
+    """Whether MLPs have x * sigmoid(1.702 x) for GELU, as OpenAI's weights do; our own towers only."""
 
     @model_validator(mode="before")
     @classmethod
     def _fixed_keys(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or values.get("family") not in ("clip", "mammut"):
-            return values
-        return _drop_fixed(values, {"custom_text": values["family"] == "mammut"})
+        text = (values.get("text_cfg") or values.get("text")) if isinstance(values, dict) else None
+        # open_clip wraps texts of transformers in a class of its own, whether the file says so or not
+        outside = isinstance(text, dict) and ("hf_model_name" in text or "transformers" in text)
+        return drop_fixed(values, {"custom_text": outside})
+
+    @property
+    def text_feature_ignores_padding(self) -> bool:
+        """Our text tower is causal and reads its feature at the end token."""
+        return isinstance(self.text_cfg, TextConfig)
+
+
+class SiglipConfig(ClipConfig):
+    """CLIP's towers under the sigmoid loss (Zhai et al. 2023), as open_clip trains them."""
+
+    family: Literal["siglip"]  # type: ignore[assignment]
+    init_logit_bias: float = -10.0
+    """First value of the bias that is added to scaled similarities."""
+
+
+class MammutConfig(ModelConfig):
+    """MaMMUT (Kuo et al. 2023), as LAION released it."""
+
+    family: Literal["mammut"]
+    vision_cfg: VisionConfig
+    """The image tower."""
+    text_cfg: MammutTextConfig
+    """The text tower."""
+
+    writes_captions: ClassVar[bool] = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fixed_keys(cls, values: Any) -> Any:
+        return drop_fixed(values, {"custom_text": True})
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         vision, text = self.vision_cfg, self.text_cfg
-        if self.family == "clip":
-            if text.cross_attn_ratio is not None:
-                raise ValueError("text_cfg.cross_attn_ratio belongs to family mammut; CLIP has no cross-attention")
-            if not text.has_mlp:
-                raise ValueError("text_cfg.has_mlp = false belongs to family mammut; CLIP's text blocks have an MLP")
-            return self
-        if text.cross_attn_ratio is None:
-            raise ValueError("text_cfg.cross_attn_ratio is required for family mammut, such as 2")
         if text.width != self.embed_dim:
             raise ValueError(
                 f"text_cfg.width {text.width} differs from embed_dim {self.embed_dim}; MaMMUT's text feature "
@@ -188,9 +122,84 @@ class ModelConfig(Config):
             )
         if vision.pool_type != "avg_all" or not vision.final_ln_after_pool:
             raise ValueError(
-                "family mammut needs vision_cfg.pool_type = avg_all and vision_cfg.final_ln_after_pool = true"
+                f"family {self.family} needs vision_cfg.pool_type = avg_all and vision_cfg.final_ln_after_pool = true"
             )
         return self
+
+    @property
+    def text_feature_ignores_padding(self) -> bool:
+        """Only where padding is masked."""
+        return self.text_cfg.text_pooling == "mean_valid"
+
+
+class CapConfig(ModelConfig):
+    """Cap (Tschannen et al. 2023): MaMMUT's captioning half alone."""
+
+    family: Literal["cap"]
+    vision_cfg: VisionConfig
+    """The image tower."""
+    text_cfg: DecoderConfig
+    """The decoder."""
+
+    has_features: ClassVar[bool] = False
+    writes_captions: ClassVar[bool] = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fixed_keys(cls, values: Any) -> Any:
+        return drop_fixed(values, {"custom_text": True})
+
+
+class CocaConfig(ModelConfig):
+    """CoCa (Yu et al. 2022), as open_clip builds it."""
+
+    family: Literal["coca"]
+    vision_cfg: CocaVisionConfig
+    """The image tower."""
+    text_cfg: CocaTextConfig
+    """The text tower, below the decoder."""
+    multimodal_cfg: MultimodalConfig
+    """The decoder."""
+    quick_gelu: bool = False
+    """Whether MLPs have x * sigmoid(1.702 x) for GELU."""
+
+    writes_captions: ClassVar[bool] = True
+
+    @property
+    def text_feature_ignores_padding(self) -> bool:
+        """The tower puts its class token behind the whole context, and masks the columns that are missing."""
+        return True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fixed_keys(cls, values: Any) -> Any:
+        return drop_fixed(values, {"custom_text": True})
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        widths = {self.embed_dim, self.text_cfg.width, self.multimodal_cfg.width}
+        if len(widths) > 1:
+            raise ValueError(
+                f"embed_dim {self.embed_dim}, text_cfg.width {self.text_cfg.width} and multimodal_cfg.width "
+                f"{self.multimodal_cfg.width} differ; CoCa's decoder reads text and image tokens of one width"
+            )
+        if self.embed_dim % self.vision_cfg.attn_pooler_heads:
+            raise ValueError(
+                f"embed_dim {self.embed_dim} is not a multiple of vision_cfg.attn_pooler_heads "
+                f"{self.vision_cfg.attn_pooler_heads}; expected whole attention heads"
+            )
+        return self
+
+
+_FAMILIES: dict[str, type[ModelConfig]] = {
+    "clip": ClipConfig,
+    "siglip": SiglipConfig,
+    "mammut": MammutConfig,
+    "coca": CocaConfig,
+    "cap": CapConfig,
+}
+FAMILIES = tuple(_FAMILIES)
+"""The names of all families."""
 
 
 def list_model_names() -> list[str]:
@@ -210,11 +219,20 @@ def load_model_config(
         return model
     if isinstance(model, dict):
         try:
-            return validate(ModelConfig, model, source)
+            return _from_mapping(model, source)
         except ConfigError as error:
             raise ConfigError(source, [_under(key, problem) for problem in error.problems]) from error
     path = find_file("configs/models", model, source=source, key=key)
-    return validate(ModelConfig, read_mapping(path), str(path))
+    return _from_mapping(read_mapping(path), str(path))
+
+
+def _from_mapping(values: dict[str, Any], source: str) -> ModelConfig:
+    if "family" not in values:
+        raise ConfigError(source, [Problem("family", "this key is required: " + ", ".join(FAMILIES))])
+    schema = _FAMILIES.get(values["family"]) if isinstance(values["family"], str) else None
+    if schema is None:
+        raise ConfigError(source, [Problem("family", "expected " + ", ".join(FAMILIES), values["family"])])
+    return validate(schema, values, source)
 
 
 def _under(key: str, problem: Problem) -> Problem:

@@ -6,7 +6,7 @@ All amounts of training (budget, warm-up, cooldown, checkpoint and log points) a
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from mammut_clip.config.base import Config
 from mammut_clip.config.data import DataConfig
@@ -37,35 +37,38 @@ class NamedModel(Config):
 
     name: str
     """Name under configs/models/, path of a YAML file, or any label where the architecture is given here."""
-    architecture: ModelConfig
+    architecture: SerializeAsAny[ModelConfig]
     """The architecture values; filled in from the name where they are left out."""
 
     @model_validator(mode="before")
     @classmethod
     def _resolve(cls, value: Any) -> Any:
-        if not isinstance(value, str) and not (isinstance(value, dict) and "architecture" not in value):
+        """Takes a name, {name}, {name, architecture: {...}} or the architecture's keys, with a name or without."""
+        if not isinstance(value, str | dict):
             return value
         name = value if isinstance(value, str) else value.get("name", "custom")
-        source = (
-            value
-            if isinstance(value, str) or set(value) == {"name"}
-            else {k: v for k, v in value.items() if k != "name"}
-        )
-        if isinstance(source, dict) and set(source) == {"name"}:
-            source = name
+        given = {} if isinstance(value, str) else {k: v for k, v in value.items() if k != "name"}
+        source = given.get("architecture", given) or name
+        if not isinstance(source, str | dict | ModelConfig):
+            return value
         try:
-            return {"name": str(name), "architecture": load_model_config(source)}
+            return {"name": str(name), "architecture": load_model_config(source, key="")}
         except ConfigError as error:
-            raise ValueError("; ".join(problem.expected for problem in error.problems)) from error
+            raise ValueError("; ".join(_said(problem) for problem in error.problems)) from error
+
+
+def _said(problem: Problem) -> str:
+    """A problem of an architecture, to be told under the key `model`."""
+    return str(problem) if problem.key else problem.expected
 
 
 class LossConfig(Config):
     """Weights of the terms of the loss."""
 
     contrastive: float = Field(1.0, ge=0)
-    """Weight of the contrastive loss."""
+    """Weight of the contrastive or sigmoid loss (models with features: all but cap)."""
     caption: float = Field(2.0, ge=0)
-    """Weight of the captioning loss (MaMMUT only; open_clip's default is 2.0)."""
+    """Weight of the captioning loss (models that write captions; open_clip's default is 2.0)."""
     max_logit_scale: float = Field(100.0, gt=1)
     """The learned temperature's inverse is clamped to at most this, as in CLIP."""
 
@@ -115,6 +118,11 @@ class ParallelConfig(Config):
     """auto: FSDP2 where there are several processes; ddp: whole parameters in each; fsdp: sharded parameters."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: parameters are cast for compute, gradients reduced and losses computed in fp32."""
+    recompute: Literal["none", "selective", "full"] = "none"
+    """Activation checkpointing: what the backward pass computes again instead of keeping it. selective: norms and
+    activation functions; full: all but the inputs of each transformer block."""
+    compile: bool = False
+    """Whether torch.compile makes the kernels of each transformer block (minutes at the start, faster steps)."""
     threads: int | None = Field(None, ge=1)
     """CPU threads of each process; null leaves PyTorch's choice."""
 
@@ -208,9 +216,23 @@ class RunConfig(Config):
                 f"schedule.warmup + schedule.cooldown = {format_quantity(ramp)} samples are longer than the run "
                 f"({format_quantity(self.total_samples)} samples)"
             )
-        if self.model.architecture.family == "clip" and self.loss.contrastive == 0:
-            raise ValueError("loss.contrastive is 0 and clip has no other loss: choose a mammut model or a weight > 0")
+        self._check_model()
         return self
+
+    def _check_model(self) -> None:
+        model = self.model.architecture
+        if not model.writes_captions and self.loss.contrastive == 0:
+            raise ValueError(
+                f"loss.contrastive is 0 and {model.family} has no other loss: choose a model that writes captions "
+                "(mammut, coca, cap) or a weight > 0"
+            )
+        if not model.has_features and self.loss.caption == 0:
+            raise ValueError(f"loss.caption is 0 and {model.family} has no other loss: choose a weight > 0")
+        if not model.has_features and self.evaluation.suite is not None:
+            raise ValueError(
+                f"evaluation.suite = {self.evaluation.suite!r}: zero-shot tasks compare features, "
+                f"and {model.family} has none; use null"
+            )
 
     def check_world_size(self, world_size: int, source: str) -> None:
         """Raise ConfigError unless `world_size` processes can share the global batch equally."""

@@ -6,13 +6,12 @@ from typing import Any
 
 from mammut_clip.config.base import nearest
 from mammut_clip.config.errors import ConfigError, Problem
-from mammut_clip.config.model import ModelConfig, list_model_names, load_model_config
+from mammut_clip.config.model import FAMILIES, ModelConfig, list_model_names, load_model_config
 from mammut_clip.config.quantity import parse_quantity
 from mammut_clip.config.sweep import SweepConfig
 from mammut_clip.sweep.keys import canonical, find_key, known_keys
 
 _ABSENT = object()
-FAMILIES = ["clip", "mammut"]
 
 
 def holds(condition: Mapping[str, Any], alternatives: Mapping[str, str], values: Mapping[str, Any]) -> bool:
@@ -81,7 +80,7 @@ def problems_in(condition: Mapping[str, Any], where: str, config: SweepConfig) -
 
 
 def _impossible(key: str, value: Any, named: Mapping[str, list[str]]) -> str | None:
-    possible = {**named, "family": FAMILIES}.get(key)
+    possible = {**named, "family": list(FAMILIES)}.get(key)
     if key == "model" and isinstance(value, str) and not value.endswith((".yaml", ".yml", ".json")):
         possible = list_model_names()
     if possible is not None and value not in possible:

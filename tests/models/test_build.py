@@ -7,8 +7,9 @@ from mammut_clip.config.model import load_model_config
 from mammut_clip.losses import chunked_caption_loss
 from mammut_clip.models import build_model
 from mammut_clip.models.initialize import initialize
+from mammut_clip.models.output import make_captions
 
-NAMES = ["toy-XS", "mammut_toy-XS"]
+NAMES = ["toy-XS", "toy-XS-SigLIP", "mammut_toy-XS", "coca_toy-XS", "cap_toy-XS"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,8 +40,9 @@ def test_an_untrained_captioner_finds_every_id_equally_likely() -> None:
     config = load_model_config("mammut_toy-XS")
     model = build_model(config)
     ids = torch.randint(1, 90, (4, config.text_cfg.context_length))
-    output = model(torch.randn(4, 3, 32, 32), ids, chunked_caption_loss)
-    mean = output.caption_loss_sum / output.caption_tokens
+    captions = make_captions(ids)
+    output = model(torch.randn(4, 3, 32, 32), ids, captions, chunked_caption_loss)
+    mean = output.caption_loss_sum / len(captions.labels)
     torch.testing.assert_close(mean, torch.tensor(float(config.text_cfg.vocab_size)).log())
 
 
@@ -50,10 +52,12 @@ def test_outputs_are_float32_under_bf16(name: str) -> None:
     model = build_model(config)
     images = torch.randn(4, 3, 32, 32)
     ids = torch.randint(1, 90, (4, config.text_cfg.context_length))
-    full = model(images, ids, chunked_caption_loss)
+    captions = (make_captions(ids), chunked_caption_loss) if config.writes_captions else ()
+    features = ids if config.has_features else None
+    full = model(images, features, *captions)
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = model(images, ids, chunked_caption_loss)
-    half = model.bfloat16()(images.bfloat16(), ids, chunked_caption_loss)
+        mixed = model(images, features, *captions)
+    half = model.bfloat16()(images.bfloat16(), features, *captions)
     for output in (mixed, half):
         for field in ("image_features", "text_features", "logit_scale", "caption_loss_sum"):
             value, expected = getattr(output, field), getattr(full, field)

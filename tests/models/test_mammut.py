@@ -1,4 +1,4 @@
-"""MaMMUT against what LAION's code computed from the same weights and inputs, and its captions."""
+"""MaMMUT against what LAION's code computed from the same weights and inputs, and its two passes."""
 
 import json
 from pathlib import Path
@@ -11,6 +11,7 @@ from torch import Tensor
 from mammut_clip.config.model import load_model_config
 from mammut_clip.losses import chunked_caption_loss, contrastive_loss
 from mammut_clip.models import MaMMUT, build_model, from_published
+from mammut_clip.models.output import make_captions
 
 
 @pytest.fixture(params=["mlp", "no_mlp"])
@@ -41,11 +42,11 @@ def test_forward_equals_the_released_code(golden: tuple[MaMMUT, dict[str, Tensor
 
 def test_losses_and_every_gradient_equal_the_released_code(golden: tuple[MaMMUT, dict[str, Tensor]]) -> None:
     model, expected = golden
-    output = model(expected["in.image"], expected["in.text"], chunked_caption_loss)
+    captions = make_captions(expected["in.text"])
+    output = model(expected["in.image"], expected["in.text"], captions, chunked_caption_loss)
     contrastive = contrastive_loss(output.image_features, output.text_features, output.logit_scale)
     assert output.caption_loss_sum is not None
-    assert output.caption_tokens is not None
-    caption = output.caption_loss_sum / output.caption_tokens
+    caption = output.caption_loss_sum / len(captions.labels)
     assert_near(contrastive, expected["out.contrastive_loss"])
     assert_near(caption, expected["out.caption_loss"])
     (contrastive + caption).backward()
@@ -81,37 +82,43 @@ def test_captions_see_the_past_and_the_image_only(toy: MaMMUT) -> None:
     assert not torch.allclose(toy.caption_logits(images.flip(0), ids)[:, 0], logits[:, 0])
 
 
-def test_generated_ids_are_the_likeliest_at_each_step(toy: MaMMUT) -> None:
-    text = toy.config.text_cfg
-    images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(3))
-    ids = toy.generate(images)
-    assert ids.shape[0] == 8
-    assert ids.shape[1] <= text.context_length
-    assert (ids[:, 0] == text.start_id).all()
-    with torch.no_grad():
-        logits = toy.caption_logits(images, ids)
-    logits[..., [0, text.start_id]] = -torch.inf
-    for row, following in zip(ids.tolist(), logits.argmax(-1).tolist(), strict=True):
-        end = row.index(text.end_id) if text.end_id in row else len(row) - 1
-        assert row[1 : end + 1] == following[:end]
-        assert not any(row[end + 1 :])
-
-
-def test_generation_ends_with_the_text(toy: MaMMUT) -> None:
-    text = toy.config.text_cfg
-    with torch.no_grad():  # a head that says nothing but end of text
-        toy.text.ln_final.weight.zero_()
-        toy.text.ln_final.bias.fill_(1.0)
-        toy.text.text_projection.zero_()
-        toy.text.text_projection[:, text.end_id] = 1.0
-    ids = toy.generate(torch.zeros(2, 3, 32, 32))
-    assert ids.tolist() == [[text.start_id, text.end_id]] * 2
-    toy.text.text_projection.data[:, text.end_id] = -1.0
-    assert toy.generate(torch.zeros(2, 3, 32, 32), max_length=5).shape == (2, 5)
-
-
 def test_text_of_another_length_is_refused(toy: MaMMUT) -> None:
     with pytest.raises(ValueError, match="pad them to that length"):
         toy.encode_text(torch.ones(1, 5, dtype=torch.long))
     with pytest.raises(ValueError, match="built for"):
         toy.encode_image(torch.zeros(1, 3, 40, 40))
+
+
+def valid_only() -> MaMMUT:
+    """The toy MaMMUT with padding masked, under the same weights."""
+    values = load_model_config("mammut_toy-XS").model_dump()
+    values["text_cfg"]["text_pooling"] = "mean_valid"
+    model = build_model(load_model_config(values), seed=1)
+    assert isinstance(model, MaMMUT)
+    return model
+
+
+def test_masked_pooling_sees_a_texts_own_positions_only(toy: MaMMUT) -> None:
+    masked = valid_only()
+    ids = torch.zeros(3, 20, dtype=torch.long)
+    for row, length in enumerate((3, 9, 20)):
+        ids[row, 0], ids[row, length - 1] = 94, 95
+        ids[row, 1 : length - 1] = torch.arange(2, length)
+    with torch.no_grad():
+        features = masked.encode_text(ids)
+        for row, length in enumerate((3, 9, 20)):
+            torch.testing.assert_close(masked.encode_text(ids[row : row + 1, :length]), features[row : row + 1])
+        as_released = toy.encode_text(ids)
+    torch.testing.assert_close(features[2], as_released[2])  # a full text has no padding
+    assert not torch.allclose(features[0], as_released[0], atol=1e-3)
+
+
+def test_a_pass_that_is_not_asked_for_is_not_made(toy: MaMMUT) -> None:
+    images, ids = torch.randn(2, 3, 32, 32), torch.randint(1, 90, (2, 20))
+    captions = make_captions(ids)
+    both = toy(images, ids, captions, chunked_caption_loss)
+    contrastive, caption = toy(images, ids), toy(images, None, captions, chunked_caption_loss)
+    assert contrastive.caption_loss_sum is None
+    torch.testing.assert_close(contrastive.text_features, both.text_features)
+    assert caption.image_features is None
+    torch.testing.assert_close(caption.caption_loss_sum, both.caption_loss_sum)

@@ -38,11 +38,6 @@ class Batch:
         """Called by the DataLoader."""
         return Batch(self.images.pin_memory(), self.ids.pin_memory(), self.positions)
 
-    def to(self, device: torch.device | str) -> "Batch":
-        """The batch on a device; from pinned memory without waiting for the copy."""
-        images = self.images.to(device, non_blocking=True)
-        return Batch(images, self.ids.to(device, non_blocking=True), self.positions)
-
 
 class _Batches(Dataset[Batch | InputError]):
     """Start position -> the `rows` samples from there, or what is wrong with one of them.

@@ -1,23 +1,32 @@
 """MaMMUT (Kuo et al. 2023, as LAION released it): contrastive like CLIP, and a captioner in one text tower.
 
-Images and ids come in, a ModelOutput goes out. The images are encoded once for both passes. The captioning
-loss is computed inside the forward pass, where the vocabulary head is whole under FSDP, by a function that
-the caller hands in. Shapes: B batch, T text positions, N image tokens, D width, E embedding, V vocabulary.
+Images and texts come in, a ModelOutput goes out. The images are encoded once for both passes. Shapes: B batch, T text
+positions, N image tokens, D width, E embedding, V vocabulary.
 """
 
 import torch
 from torch import Tensor, nn
 
-from mammut_clip.config.model import ModelConfig
+from mammut_clip.config.model import MammutConfig
+from mammut_clip.models.blocks import Block
+from mammut_clip.models.generate import Captioner
+from mammut_clip.models.kv_cache import DecoderCache
 from mammut_clip.models.mammut_text import TextDecoder
-from mammut_clip.models.output import PAD_ID, CaptionLoss, ModelOutput, exponentiated, finish
+from mammut_clip.models.output import (
+    CaptionLoss,
+    Captions,
+    ModelOutput,
+    exponentiated,
+    finish,
+    whole_caption_task,
+)
 from mammut_clip.models.vision import VisionTower
 
 
-class MaMMUT(nn.Module):
+class MaMMUT(Captioner):
     """A contrastive and captioning model; parameters are left uninitialised (see build_model)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: MammutConfig) -> None:
         super().__init__()
         self.config = config
         self.visual = VisionTower(config.vision_cfg, config.embed_dim)
@@ -25,19 +34,29 @@ class MaMMUT(nn.Module):
         self.map_viz2txt_kv = nn.Parameter(torch.empty(config.vision_cfg.width, config.text_cfg.width))
         self.logit_scale = nn.Parameter(torch.empty(1))  # FSDP2 refuses 0-dim parameters
 
-    def forward(self, images: Tensor, ids: Tensor, caption_loss: CaptionLoss | None = None) -> ModelOutput:
-        """Images [B, 3, height, width], ids [B, T] -> ModelOutput; captions only with a `caption_loss`."""
-        features, tokens = self.visual(images)
-        loss_sum, count = None, None
-        if caption_loss is not None:
-            hidden = self.text.caption(ids[:, :-1], tokens @ self.map_viz2txt_kv)
-            loss_sum, count = caption_loss(hidden, self.text.text_projection, ids[:, 1:])
+    def forward(
+        self,
+        images: Tensor,
+        ids: Tensor | None,
+        captions: Captions | None = None,
+        caption_loss: CaptionLoss | None = None,
+        kept_patches: Tensor | None = None,
+    ) -> ModelOutput:
+        """Images [B, 3, height, width], ids [B, T] -> ModelOutput.
+
+        Without `ids` no features are made, without `captions` and `caption_loss` no captioning pass.
+        `kept_patches` as in VisionTrunk.
+        """
+        features, tokens = self.visual(images, kept_patches)
+        context = None if captions is None else self._context(tokens)
+        text_features, loss_sum = self.text(ids, captions, context, caption_loss)
+        if text_features is None:
+            return ModelOutput(caption_loss_sum=loss_sum)
         return ModelOutput(
             finish(features, normalize=True),
-            self.encode_text(ids),
+            finish(text_features, normalize=True),
             exponentiated(self.logit_scale),
-            loss_sum,
-            count,
+            caption_loss_sum=loss_sum,
         )
 
     def encode_image(self, images: Tensor, normalize: bool = True) -> Tensor:
@@ -46,37 +65,32 @@ class MaMMUT(nn.Module):
         return finish(features, normalize)
 
     def encode_text(self, ids: Tensor, normalize: bool = True) -> Tensor:
-        """[B, T] -> [B, E] float32; T is the model's context length, since padding counts in the mean."""
-        return finish(self.text.encode(ids), normalize)
+        """[B, T] -> [B, E] float32; T is the model's context length where padding counts in the mean."""
+        features, _ = self.text(ids)
+        return finish(features, normalize)
 
     def caption_logits(self, images: Tensor, ids: Tensor) -> Tensor:
         """[B, 3, height, width], ids [B, T] -> [B, T-1, V] float32, to look at; training never holds it."""
         _, tokens = self.visual(images)
-        hidden = self.text.caption(ids[:, :-1], tokens @ self.map_viz2txt_kv)
-        return (hidden @ self.text.text_projection).float()
+        return self.text.caption_logits(whole_caption_task(ids), self._context(tokens)).float()
 
-    @torch.no_grad()
-    def generate(self, images: Tensor, max_length: int | None = None) -> Tensor:
-        """Captions of images [B, 3, height, width], always the likeliest next id -> ids [B, L] long.
-
-        Each row is start of text, the caption, end of text, padding. L is at most `max_length` (None: the
-        context length) and a row that reaches it may lack its end of text. Padding and start of text are
-        never written: as labels they were not trained.
-        """
-        text = self.config.text_cfg
-        longest = min(max_length or text.context_length, text.context_length)
+    def start_captions(self, images: Tensor, longest: int) -> DecoderCache:
+        """As Captioner."""
         _, tokens = self.visual(images)
-        context = tokens @ self.map_viz2txt_kv
-        ids = torch.full((len(images), 1), text.start_id, dtype=torch.long, device=images.device)
-        ended = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-        while ids.shape[1] < longest and not bool(ended.all()):
-            logits = self.text.caption(ids, context)[:, -1] @ self.text.text_projection  # [B, V]
-            logits[:, [PAD_ID, text.start_id]] = -torch.inf
-            following = logits.argmax(dim=-1).masked_fill(ended, PAD_ID)
-            ids = torch.cat([ids, following[:, None]], dim=1)
-            ended |= following == text.end_id
-        return ids
+        return DecoderCache(self.text.cached_blocks(), self._context(tokens), longest)
 
-    def blocks(self) -> list[nn.Module]:
+    def next_logits(self, ids: Tensor, cache: DecoderCache) -> Tensor:
+        """As Captioner."""
+        return self.text.next_logits(ids, cache)
+
+    def _context(self, tokens: Tensor) -> Tensor:
+        """Image tokens [B, N, vision width] -> [B, N, D], what the decoder attends to."""
+        return tokens @ self.map_viz2txt_kv.to(tokens.dtype)
+
+    def blocks(self) -> list[Block]:
         """The transformer blocks: the units for sharding, compiling and recomputing."""
-        return [*self.visual.transformer.resblocks, *self.text.resblocks, *self.text.cross_attn]
+        return [*self.visual.blocks(), *self.text.blocks()]
+
+    def parts(self) -> list[list[nn.Module]]:
+        """What is sharded together besides the blocks; parameters in none of these stay in float32."""
+        return [[self.visual], [self.text]]

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from mammut_clip.config.errors import InputError
 from mammut_clip.config.model import ModelConfig
 from mammut_clip.config.run import RunConfig
 from mammut_clip.data.images import EvalTransform
@@ -83,6 +84,9 @@ def evaluate_run(
 ) -> list[EvalRecord]:
     """Evaluate a run's last checkpoint, or all; results that exist and are readable are kept, not repeated."""
     config, done = run.config, run.evals
+    family = config.model.architecture.family
+    if not config.model.architecture.has_features:
+        raise InputError(f"{run.path}: zero-shot tasks compare features, and a {family} model has none")
     run.check_tokenizer(tokenizer_digest(config.model.architecture.text_cfg))
     chosen = run.checkpoints if all_checkpoints else run.checkpoints[-1:]
     records: list[EvalRecord] = []
@@ -91,7 +95,7 @@ def evaluate_run(
         missing = [entry for entry in tasks if (checkpoint.samples_seen, entry.config.name) not in done]
         if missing:
             if encoder is None:  # built once: checkpoints differ in their weights alone
-                model = build_model(config.model.architecture, config.seed).to(process.device).eval()
+                model = build_model(config.model.architecture.without_pretraining()).to(process.device).eval()
                 encoder = make_encoder(model, config.model.architecture, process)
             read_sharded(encoder.model, checkpoint.path)
             for name, record in evaluate_model(encoder, missing, config.model.name, str(checkpoint.path), report):

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import torch
 
+from mammut_clip.config.model import ModelConfig
 from mammut_clip.config.run import RunConfig
+from mammut_clip.config.towers import MammutTextConfig, VisionConfig
 from mammut_clip.cost import gflops_per_sample, parameters
 from mammut_clip.data.text import tokenizer_digest
 from mammut_clip.distributed import Process
@@ -26,9 +28,8 @@ _PACKAGES = (
 )
 
 
-def make_manifest(config: RunConfig, process: Process) -> Manifest:
-    """The facts of this process and of the model it trains."""
-    architecture = config.model.architecture
+def make_manifest(config: RunConfig, architecture: ModelConfig, process: Process) -> Manifest:
+    """The facts of this process and of the model it trains; `architecture` is the run's with all costs known."""
     gflops = gflops_per_sample(architecture)
     on_gpu = process.device.type == "cuda"
     return Manifest(
@@ -42,8 +43,23 @@ def make_manifest(config: RunConfig, process: Process) -> Manifest:
         parameters=parameters(architecture).total,
         gflops_per_sample_paper=gflops.paper,
         gflops_per_sample_exact=gflops.exact_step,
+        numerics=_numerics(config),
         tokenizer_sha256=tokenizer_digest(architecture.text_cfg),
     )
+
+
+def _numerics(config: RunConfig) -> dict[str, str | float | bool]:
+    model, parallel = config.model.architecture, config.parallel
+    chosen: dict[str, str | float | bool] = {
+        "precision": parallel.precision,
+        "recompute": parallel.recompute,
+        "compile": parallel.compile,
+    }
+    if isinstance(model.text_cfg, MammutTextConfig):
+        chosen["text_pooling"] = model.text_cfg.text_pooling
+    if isinstance(model.vision_cfg, VisionConfig):
+        chosen["patch_dropout"] = model.vision_cfg.patch_dropout
+    return chosen
 
 
 def _version(package: str) -> str | None:

@@ -70,7 +70,7 @@ class Telemetry:
             self._task = self._progress.add_task(self._config.name, total=total, completed=self._samples, shown="")
 
     def log(
-        self, samples_seen: int, losses: LossTerms, lr: float, grad_norm: torch.Tensor, logit_scale: float
+        self, samples_seen: int, losses: LossTerms, lr: float, grad_norm: torch.Tensor, logit_scale: float | None
     ) -> dict[str, Any]:
         """One row for the step that ended at `samples_seen`. Collective. Raises LossIsNotFiniteError."""
         row: dict[str, Any] = {

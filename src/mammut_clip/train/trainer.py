@@ -17,21 +17,21 @@ from mammut_clip.config.atomic import DiskFullError
 from mammut_clip.config.errors import RunInterruptedError
 from mammut_clip.config.run import RunConfig
 from mammut_clip.cost import gflops_per_sample
-from mammut_clip.data.images import normalize
 from mammut_clip.data.stream import TrainStream, open_train_stream
 from mammut_clip.data.text import load_tokenizer, tokenizer_digest
 from mammut_clip.distributed import Process
-from mammut_clip.models import build_model
+from mammut_clip.models.measure import with_costs
 from mammut_clip.runs.layout import RunDir
 from mammut_clip.runs.records import State, Status
 from mammut_clip.train import checkpoint as checkpoints
+from mammut_clip.train.inputs import prepare
 from mammut_clip.train.interrupt import InterruptWatch
 from mammut_clip.train.logs import attempt_log, logger
 from mammut_clip.train.manifest import make_manifest
 from mammut_clip.train.optimizer import make_optimizer
-from mammut_clip.train.parallel import bare, log_scale_of, parallelise
+from mammut_clip.train.parallel import bare, build_parallel, log_scale_of
 from mammut_clip.train.schedule import learning_rate
-from mammut_clip.train.step import compute_losses, cut_padding, optimiser_step
+from mammut_clip.train.step import compute_losses, optimiser_step
 from mammut_clip.train.telemetry import Telemetry
 
 Evaluate = Callable[[RunDir, nn.Module, int, Process], None]
@@ -78,11 +78,13 @@ class Trainer:
         config, process = self.config, self.process
         self.run.check_tokenizer(tokenizer_digest(config.model.architecture.text_cfg))
         stream = self._open_stream()
-        model = parallelise(build_model(config.model.architecture, config.seed), config, process)
+        architecture = with_costs(config.model.architecture)
+        resumes = bool(self.run.checkpoints)  # then first weights are not worth fetching from a hub
+        model = build_parallel(architecture.without_pretraining() if resumes else architecture, config, process)
         optimizer = make_optimizer(model, config.optimizer)
         self._samples = self._resume(model, optimizer)
         if process.is_main and self.run.manifest is None:
-            make_manifest(config, process).write(self.run.manifest_file)
+            make_manifest(config, architecture, process).write(self.run.manifest_file)
         self._write_status("running")
         logger.info(
             "start at %d of %d samples on %d process(es)",
@@ -90,7 +92,7 @@ class Trainer:
             config.total_samples,
             process.world_size,
         )
-        gflops = gflops_per_sample(config.model.architecture).exact_step
+        gflops = gflops_per_sample(architecture).exact_step
         with Telemetry(self.run, config, process, self._samples, gflops) as telemetry:
             self._loop(stream, model, optimizer, telemetry, watch)
         self._measure(model)
@@ -132,10 +134,10 @@ class Trainer:
         model.train()
         for batch in stream.batches(self._samples, total):
             start = self._samples
-            batch.ids = cut_padding(batch.ids, config.model.architecture.family)
-            batch = batch.to(self.process.device)
+            # a tower of another package may have dropout: its draws belong to the position, not to what ran before
+            torch.manual_seed(hash((config.seed, start, self.process.rank)))
             lr = learning_rate(start, total, config.optimizer.lr, config.schedule)
-            losses = compute_losses(model, normalize(batch.images), batch.ids, config, self.process)
+            losses = compute_losses(model, prepare(batch, config, self.process.device), config, self.process)
             norm = optimiser_step(model, optimizer, losses, lr, config)
             self._samples = start + config.global_batch_size
             ended = self._samples >= total
@@ -156,10 +158,12 @@ class Trainer:
         """Whether a multiple of `every` lies in the batch that began at `start`."""
         return every is not None and self._samples // every > start // every
 
-    def _logit_scale(self, model: nn.Module) -> float:
-        log_scale = log_scale_of(model).detach()
+    def _logit_scale(self, model: nn.Module) -> float | None:
+        log_scale = log_scale_of(model)
+        if log_scale is None:
+            return None
         whole = log_scale.full_tensor() if isinstance(log_scale, DTensor) else log_scale
-        return float(whole.exp())
+        return float(whole.detach().exp())
 
     def _measure(self, model: nn.Module) -> None:
         if self.evaluate is not None:

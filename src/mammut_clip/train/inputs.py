@@ -1,0 +1,58 @@
+"""What a model is called with, made of a batch: on the CPU, while the device is still busy with the last step."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mammut_clip.config.run import RunConfig
+from mammut_clip.config.towers import VisionConfig
+from mammut_clip.data.images import normalize
+from mammut_clip.data.stream import Batch
+from mammut_clip.models.output import Captions, cut_after_texts, make_captions
+from mammut_clip.train.patch_dropout import kept_patches
+
+
+@dataclass(frozen=True)
+class StepInputs:
+    """One rank's part of a step, on its device."""
+
+    images: Tensor
+    """[B, 3, H, W] float32, normalised."""
+    ids: Tensor | None
+    """[B, T] int64 for the text features; None where the loss has no use for them."""
+    captions: Captions | None
+    """The captioning task; None where the loss has no use for it."""
+    kept_patches: Tensor | None
+    """[B, K] int64, the patches that are looked at; None for all."""
+
+
+def prepare(batch: Batch, config: RunConfig, device: torch.device) -> StepInputs:
+    """A batch without what changes nothing: columns behind the texts, labels of padding, passes of weight 0.
+
+    Captions fill 15 to 25 of 77 positions. A causal tower that reads its feature at the end token (CLIP) needs no
+    column behind the longest text, nor does any captioning pass; where padding counts in the feature, it stays.
+    """
+    model, ids = config.model.architecture, batch.ids
+    captions = features = None
+    if model.writes_captions and config.loss.caption > 0:
+        captions = Captions(*(_travel(part, device) for part in make_captions(ids)))
+    if model.has_features and config.loss.contrastive > 0:
+        features = _travel(cut_after_texts(ids) if model.text_feature_ignores_padding else ids, device)
+    return StepInputs(
+        normalize(_travel(batch.images, device)), features, captions, _kept_patches(batch, config, device)
+    )
+
+
+def _travel(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device, copied without waiting."""
+    if device.type == "cuda" and not tensor.is_pinned():
+        tensor = tensor.contiguous().pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def _kept_patches(batch: Batch, config: RunConfig, device: torch.device) -> Tensor | None:
+    vision = config.model.architecture.vision_cfg
+    if not isinstance(vision, VisionConfig) or vision.kept_patches == vision.patches:
+        return None
+    return kept_patches(batch.positions, config.seed, vision.patches, vision.kept_patches, device)

@@ -9,6 +9,7 @@ from PIL import Image
 import mammut_clip
 from mammut_clip.config.errors import ConfigError, InputError
 from mammut_clip.config.model import load_model_config
+from mammut_clip.convert import convert
 from mammut_clip.models.exchange import save_weights
 
 
@@ -57,6 +58,25 @@ def test_weights_are_read_back_and_wrong_ones_refused(tmp_path: Path) -> None:
         mammut_clip.create_model("toy-S", weights=tmp_path)
     with pytest.raises(ConfigError, match="did you mean"):
         mammut_clip.create_model("ViT-B32")
+
+
+def test_a_folder_is_a_model_and_a_name_stays_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = mammut_clip.create_model("toy-XS", seed=1)
+    save_weights(expected, tmp_path / "w.safetensors")
+    convert(tmp_path / "w.safetensors", tmp_path / "out", "toy-XS")
+    monkeypatch.chdir(tmp_path)
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for found in (
+        mammut_clip.create_model("out"),
+        mammut_clip.create_model("toy-XS", weights="out"),
+        mammut_clip.create_model("toy-XS", weights=Path("out") / "open_clip_model.safetensors"),
+    ):
+        assert not found.training
+        assert torch.equal(found.encode_image(images), expected.encode_image(images))
+    Path("toy-S").mkdir()
+    assert mammut_clip.create_model("toy-S").config == load_model_config("toy-S")
+    with pytest.raises(InputError, match="nothing here says which model this is"):
+        mammut_clip.create_model("./toy-S")
 
 
 def test_every_shipped_model_is_a_valid_config() -> None:

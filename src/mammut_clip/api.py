@@ -1,5 +1,6 @@
-"""The faces that scripts and notebooks build on: models, transforms and tokenizers by name."""
+"""The faces that scripts and notebooks build on: models, transforms and tokenizers by name or from a folder."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,27 @@ from mammut_clip.config.model import ModelConfig, list_model_names, load_model_c
 from mammut_clip.data.images import EvalTransform, FloatTransform, TrainTransform
 from mammut_clip.data.text import Tokenizer, load_tokenizer, tokenizer_digest
 from mammut_clip.models import build_model
+from mammut_clip.models.build import build_empty
 from mammut_clip.models.exchange import load_weights
+from mammut_clip.models.exchange.files import weights_in
 from mammut_clip.models.sharded import read_sharded
+from mammut_clip.open_clip_folder import Preprocessing, is_model_folder, read_config, read_preprocessing
 from mammut_clip.runs.layout import RunDir
 
-Model = str | dict[str, Any] | ModelConfig
+Model = str | Path | dict[str, Any] | ModelConfig
+"""A name, a YAML file, a mapping with open_clip's keys plus `family`; or a folder that says what model lies in it: a
+run directory, one of its checkpoints, or a folder as `mammut-clip convert` and open_clip write them."""
+
+
+@dataclass(frozen=True)
+class DescribedModel:
+    """What is known of a model before anything large is read."""
+
+    config: ModelConfig
+    name: str
+    weights: Path | None = None
+    """Where its weights lie; None for a model that was named, or written out."""
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
 
 def list_models() -> list[str]:
@@ -25,49 +42,88 @@ def list_models() -> list[str]:
 def create_model(model: Model, weights: str | Path | None = None, *, seed: int = 0) -> nn.Module:
     """A model in float32 on the CPU, in evaluation mode.
 
-    `model`: a name, a YAML file, or a mapping with open_clip's keys plus `family`. `weights`: None for random ones
-    drawn from `seed`; otherwise a run directory (its last checkpoint), a sharded checkpoint's folder, a safetensors
-    file or a PyTorch file that holds tensors only. Raises InputError for unknown names and weights that do not fit.
+    `weights`: a run directory (its last checkpoint), a sharded checkpoint's folder, a folder or a file with published
+    weights (safetensors, or a PyTorch file that holds tensors only; see docs/weights.md). None takes those that lie in
+    the folder where `model` is one, and else random ones drawn from `seed`. Raises InputError for unknown names and
+    weights that do not fit.
     """
-    built = build_model(load_model_config(model), seed)
-    if weights is not None:
-        _read_weights(built, Path(weights))
+    described = describe_model(model)
+    path = described.weights if weights is None else Path(weights)
+    built = build_model(described.config, seed) if path is None else _load(described.config, path)
     return built.eval()
-
-
-def _read_weights(model: nn.Module, path: Path) -> None:
-    if (path / "config.yaml").is_file():
-        checkpoints = RunDir.at(path).checkpoints
-        if not checkpoints:
-            raise InputError(f"{path}: this run has no complete checkpoint yet")
-        read_sharded(model, checkpoints[-1].path)
-    elif path.is_dir():
-        read_sharded(model, path)
-    else:
-        load_weights(model, path)
 
 
 def create_model_and_transforms(
     model: Model, weights: str | Path | None = None, *, seed: int = 0
 ) -> tuple[nn.Module, FloatTransform, FloatTransform]:
     """(model, training transform, evaluation transform); the transforms turn a PIL picture into a float tensor."""
-    config = load_model_config(model)
-    size = config.vision_cfg.image_size
+    described = describe_model(model)
+    size, pixels = described.config.vision_cfg.image_size, described.preprocessing
     return (
-        create_model(config, weights, seed=seed),
-        FloatTransform(TrainTransform(size)),
-        FloatTransform(EvalTransform(size)),
+        create_model(model, weights, seed=seed),
+        FloatTransform(TrainTransform(size), pixels.mean, pixels.std),
+        FloatTransform(EvalTransform(size), pixels.mean, pixels.std),
     )
 
 
 def get_tokenizer(model: Model) -> Tokenizer:
     """The model's tokenizer: strings -> LongTensor [n, T]."""
-    return load_tokenizer(load_model_config(model).text_cfg)
+    return load_tokenizer(describe_model(model).config.text_cfg)
 
 
 def load_run(folder: Path) -> tuple[nn.Module, ModelConfig]:
     """The model of a run directory with the weights of its last complete checkpoint."""
-    run = RunDir.at(folder)
-    config = run.config.model.architecture
-    run.check_tokenizer(tokenizer_digest(config.text_cfg))
-    return create_model(config, folder), config
+    described = _run_model(RunDir.at(folder), folder)
+    return create_model(described.config, folder), described.config
+
+
+def describe_model(model: Model) -> DescribedModel:
+    """What a name, a file, a mapping or a folder says. Raises InputError where that is no model."""
+    if isinstance(model, dict | ModelConfig):
+        return DescribedModel(load_model_config(model), "custom")
+    if Path(model).is_dir() and str(model) not in list_model_names():
+        return _folder_model(Path(model))
+    return DescribedModel(load_model_config(model), str(model))
+
+
+def _folder_model(folder: Path) -> DescribedModel:
+    if (folder / "config.yaml").is_file():
+        return _run_model(RunDir.at(folder), folder)
+    run = folder.absolute().parent.parent
+    if folder.absolute().parent.name == "checkpoints" and (run / "config.yaml").is_file():
+        return _run_model(RunDir.at(run), folder)
+    if is_model_folder(folder):
+        return DescribedModel(read_config(folder), str(folder), folder, read_preprocessing(folder))
+    raise InputError(
+        f"{folder}: nothing here says which model this is; expected a run directory, one of its checkpoints, or a "
+        "folder with open_clip_config.json"
+    )
+
+
+def _run_model(run: RunDir, weights: Path) -> DescribedModel:
+    model = run.config.model
+    run.check_tokenizer(tokenizer_digest(model.architecture.text_cfg))
+    return DescribedModel(model.architecture, model.name, weights)
+
+
+def _load(config: ModelConfig, path: Path) -> nn.Module:
+    model = _to_be_filled(config)
+    if (path / "config.yaml").is_file():
+        checkpoints = RunDir.at(path).checkpoints
+        if not checkpoints:
+            raise InputError(f"{path}: this run has no complete checkpoint yet")
+        read_sharded(model, checkpoints[-1].path)
+    elif path.is_dir() and weights_in(path) is None:
+        read_sharded(model, path)
+    else:
+        load_weights(model, path)
+    return model
+
+
+def _to_be_filled(config: ModelConfig) -> nn.Module:
+    """A model whose every parameter is read next: drawing random ones first would take longer than the reading."""
+    model = build_empty(config)
+    if next(model.buffers(), None) is None:
+        return model.to_empty(device="cpu")
+    # towers of other packages have buffers that no file holds; these come with first values, but not from a hub
+    return build_model(config.without_pretraining())

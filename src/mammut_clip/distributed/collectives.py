@@ -1,15 +1,14 @@
 """The few collectives that the training mathematics needs; each does nothing in a program of one process.
 
-Every rank of a group must call them in the same order with tensors of the same shape. W is the group's world
-size.
+None carries gradients: losses that need other ranks' rows work out their own. Every rank of a group must call them in
+the same order with tensors of the same shape and type. W is the group's world size.
 """
 
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 
 def _running() -> bool:
@@ -26,34 +25,14 @@ def group_size(group: dist.ProcessGroup | None = None) -> int:
     return dist.get_world_size(group) if _running() else 1
 
 
-def all_gather_with_grad(tensor: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
-    """Local rows [B, E] -> the rows of all ranks [W * B, E], in the order of ranks.
-
-    The gradient is the sum over ranks of what each rank's loss says of this rank's rows. torch's own
-    all_gather has none, without any error: rows of other ranks would count as constants and the gradient of
-    the loss would be wrong.
-    """
+def all_gather_rows(tensor: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
+    """Local rows [B, ...] -> the rows of all ranks [W * B, ...], in the order of ranks, without gradient."""
+    tensor = tensor.detach()
     if group_size(group) == 1:
         return tensor
-    gathered: Tensor = _AllGather.apply(tensor, group)
+    gathered = tensor.new_empty(group_size(group) * tensor.shape[0], *tensor.shape[1:])
+    dist.all_gather_into_tensor(gathered, tensor.contiguous(), group=group)
     return gathered
-
-
-class _AllGather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor, group: dist.ProcessGroup | None) -> Tensor:
-        ctx.group = group
-        gathered = tensor.new_empty(group_size(group) * tensor.shape[0], *tensor.shape[1:])
-        dist.all_gather_into_tensor(gathered, tensor.contiguous(), group=group)
-        return gathered
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        size = group_size(ctx.group)
-        local = gradient.new_empty(gradient.shape[0] // size, *gradient.shape[1:])
-        dist.reduce_scatter_tensor(local, gradient.contiguous(), op=dist.ReduceOp.SUM, group=ctx.group)
-        return local, None
 
 
 def all_reduce_sum(tensor: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
@@ -62,3 +41,40 @@ def all_reduce_sum(tensor: Tensor, group: dist.ProcessGroup | None = None) -> Te
     if group_size(group) > 1:
         dist.all_reduce(total, op=dist.ReduceOp.SUM, group=group)
     return total
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A tensor that is on its way from the previous rank, while this rank's own goes to the next one."""
+
+    _received: Tensor
+    _sent: Tensor  # kept until it has left
+    _under_way: list[dist.Work]
+
+    def wait(self) -> Tensor:
+        """The previous rank's tensor, once it is here and this rank's has left."""
+        for work in self._under_way:
+            work.wait()
+        return self._received
+
+
+def pass_on(tensor: Tensor, group: dist.ProcessGroup | None = None, tag: int = 0) -> Arrival:
+    """Start to send `tensor` to the next rank and to receive the previous rank's, round the ring of the group.
+
+    Neither `tensor` may be changed nor the arrival read before `wait`. Passes of the same tag arrive in the order they
+    were started in.
+    """
+    tensor = tensor.detach().contiguous()
+    size, rank = group_size(group), group_rank(group)
+    if size == 1:
+        return Arrival(tensor, tensor, [])
+    whole = group or dist.group.WORLD
+    assert whole is not None
+    following = dist.get_global_rank(whole, (rank + 1) % size)
+    previous = dist.get_global_rank(whole, (rank - 1) % size)
+    received = torch.empty_like(tensor)
+    operations = [
+        dist.P2POp(dist.isend, tensor, following, group, tag),
+        dist.P2POp(dist.irecv, received, previous, group, tag),
+    ]
+    return Arrival(received, tensor, dist.batch_isend_irecv(operations))

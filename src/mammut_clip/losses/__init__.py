@@ -1,9 +1,11 @@
-"""The training losses: contrastive over the global batch, captioning without the logits of the whole batch.
+"""The training losses: contrastive and sigmoid over the global batch, captioning without the logits of all positions.
 
-Model outputs come in, scalars go out. Weights and sums of losses belong to the trainer.
+Features and hidden states come in, scalars go out, computed in float32 whatever the policy outside. Weights and sums
+of losses belong to the trainer.
 """
 
 from mammut_clip.losses.captioning import chunked_caption_loss
 from mammut_clip.losses.contrastive import contrastive_loss
+from mammut_clip.losses.sigmoid import sigmoid_loss
 
-__all__ = ["chunked_caption_loss", "contrastive_loss"]
+__all__ = ["chunked_caption_loss", "contrastive_loss", "sigmoid_loss"]

@@ -1,10 +1,10 @@
-"""Cross-entropy of a captioner without [B, T, V] logits.
+"""Cross-entropy of a captioner without the logits of the whole batch.
 
-Padded positions go first (captions fill 15 to 25 of 77). What is left passes the vocabulary head in chunks
-whose logits and gradients are computed together and thrown away at once, so that memory holds one chunk of
-logits and the gradient of the head. The gradients are made in the forward pass: the head's products run three
-times, as they would with whole logits, and not four times as with recomputation. Shapes: B batch, T text
-positions, D width, V vocabulary, M positions with a label, C positions of a chunk.
+Positions without a label never come here (see models/output.py). The others pass the vocabulary head in chunks whose
+logits and gradients are computed together and thrown away at once, so that memory holds one chunk of logits, its
+logarithmic softmax and the gradient of the head. The gradients are made in the forward pass: the head's products run
+three times, as they would with whole logits, and not four times as with recomputation. Shapes: M positions with a
+label, D width, V vocabulary, C positions of a chunk.
 """
 
 from typing import Any
@@ -13,62 +13,84 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-PAD_LABEL = 0
-CHUNK_TOKENS = 4096
-"""Positions per chunk: 0.8 GB of float32 logits at CLIP's vocabulary, enough for full matrix speed."""
+from mammut_clip.losses.forward_gradients import as_wanted, scaled
+
+CHUNK_TOKENS = 1024
+"""Positions per chunk: 0.2 GB of float32 logits at CLIP's vocabulary. Longer chunks were no faster on a CPU."""
 
 
-def chunked_caption_loss(
-    hidden: Tensor, head: Tensor, labels: Tensor, chunk_tokens: int = CHUNK_TOKENS
-) -> tuple[Tensor, Tensor]:
-    """Hidden [B, T, D], head [D, V], labels [B, T] -> (sum of losses [] float32, number of tokens [] int64).
+def chunked_caption_loss(hidden: Tensor, head: Tensor, labels: Tensor, chunk_tokens: int = CHUNK_TOKENS) -> Tensor:
+    """Hidden [M, D], head [D, V], labels [M] -> the sum of the token losses [] float32; every label counts.
 
-    Label 0 is padding and has no loss, as in the released models. Products run in the dtype of `hidden`,
-    softmax and all sums in float32.
+    Products run in the dtype of `hidden`, under autocast in autocast's; softmax and all sums in float32 (float64
+    inputs stay float64). Can be differentiated once. Raises ValueError where shapes do not fit.
     """
-    kept = (labels != PAD_LABEL).flatten().nonzero().squeeze(1)
-    positions = hidden.flatten(0, 1).index_select(0, kept)  # [M, D]
-    targets = labels.flatten().index_select(0, kept)
-    loss: Tensor = _ChunkedCrossEntropy.apply(positions, head.to(positions.dtype), targets, chunk_tokens)
-    return loss, torch.tensor(len(kept), device=labels.device)
+    if hidden.ndim != 2 or head.ndim != 2 or hidden.shape[1] != head.shape[0] or labels.shape != hidden.shape[:1]:
+        raise ValueError(
+            f"expected hidden [M, D], head [D, V] and labels [M], got {list(hidden.shape)}, {list(head.shape)} "
+            f"and {list(labels.shape)}"
+        )
+    if chunk_tokens < 1:
+        raise ValueError(f"chunk_tokens is {chunk_tokens}, expected 1 or more")
+    loss: Tensor = _ChunkedCrossEntropy.apply(*as_wanted(hidden, head), labels, chunk_tokens, _product_dtype(hidden))
+    return loss
+
+
+def _product_dtype(hidden: Tensor) -> torch.dtype:
+    """What autocast would compute `hidden @ head` in; float64 it leaves alone."""
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device) and hidden.dtype != torch.float64:
+        return torch.get_autocast_dtype(device)
+    return hidden.dtype
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Sum of the cross-entropies of `positions @ head` against `targets`."""
+    """Sum of the cross-entropies of `hidden @ head` against `labels`."""
 
     @staticmethod
-    def forward(ctx: Any, positions: Tensor, head: Tensor, targets: Tensor, chunk_tokens: int) -> Tensor:
-        wants_positions, wants_head = ctx.needs_input_grad[:2]
-        position_gradient = torch.empty_like(positions) if wants_positions else None
-        head_gradient = torch.zeros_like(head, dtype=torch.float32) if wants_head else None
-        total = torch.zeros((), dtype=torch.float32, device=positions.device)
-        for start in range(0, len(positions), chunk_tokens):
-            part = slice(start, start + chunk_tokens)
-            chunk, labels = positions[part], targets[part, None]
-            logits = (chunk @ head).float()  # [C, V]
-            log_partition = logits.logsumexp(dim=1, keepdim=True)
-            total += (log_partition - logits.gather(1, labels)).sum()
-            if not (wants_positions or wants_head):
-                continue
-            # softmax less one at the label, in place of the logits
-            gradient = logits.sub_(log_partition).exp_()
-            gradient.scatter_add_(1, labels, gradient.new_full(labels.shape, -1.0))
-            gradient = gradient.to(chunk.dtype)
-            if position_gradient is not None:
-                position_gradient[part] = gradient @ head.T
-            if head_gradient is not None:
-                head_gradient += chunk.T @ gradient
-        ctx.save_for_backward(position_gradient, head_gradient)
-        ctx.head_dtype = head.dtype
+    def forward(
+        ctx: Any, hidden: Tensor, head: Tensor, labels: Tensor, chunk_tokens: int, dtype: torch.dtype
+    ) -> Tensor:
+        ctx.dtypes = hidden.dtype, head.dtype
+        hidden, head = hidden.to(dtype), head.to(dtype)
+        sums = torch.promote_types(dtype, torch.float32)
+        hidden_gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        head_gradient = torch.zeros_like(head, dtype=sums) if ctx.needs_input_grad[1] else None
+        total = hidden.new_zeros((), dtype=sums)
+        with torch.autocast(hidden.device.type, enabled=False):
+            for start in range(0, len(hidden), chunk_tokens):
+                part = slice(start, start + chunk_tokens)
+                rows = None if hidden_gradient is None else hidden_gradient[part]
+                total += _chunk_loss(hidden[part], head, labels[part, None], rows, head_gradient)
+        ctx.save_for_backward(hidden_gradient, head_gradient)
         return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        positions, head = ctx.saved_tensors
-        return (
-            None if positions is None else positions * gradient.to(positions.dtype),
-            None if head is None else (head * gradient).to(ctx.head_dtype),
-            None,
-            None,
-        )
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return *scaled(ctx.saved_tensors, gradient, ctx.dtypes), None, None, None
+
+
+def _chunk_loss(
+    chunk: Tensor, head: Tensor, labels: Tensor, chunk_gradient: Tensor | None, head_gradient: Tensor | None
+) -> Tensor:
+    """Chunk [C, D], head [D, V], labels [C, 1] -> the sum of their losses []; writes one gradient, adds to the other.
+
+    A function of its own, so that a chunk's logits are gone before the next chunk's are made.
+    """
+    log_softmax = torch.log_softmax(chunk @ head, dim=1, dtype=torch.promote_types(chunk.dtype, torch.float32))
+    loss = -log_softmax.gather(1, labels).sum()
+    if chunk_gradient is None and head_gradient is None:
+        return loss
+    gradient = log_softmax.exp_()  # the softmax less one at the label
+    gradient.scatter_add_(1, labels, gradient.new_full(labels.shape, -1.0))
+    gradient = gradient.to(chunk.dtype)
+    if chunk_gradient is not None:
+        torch.mm(gradient, head.T, out=chunk_gradient)
+    if head_gradient is None:
+        return loss
+    if head_gradient.dtype == gradient.dtype:
+        head_gradient.addmm_(chunk.T, gradient)
+    else:
+        head_gradient += chunk.T @ gradient
+    return loss

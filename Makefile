@@ -34,13 +34,13 @@ lint: setup  ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-gpu:  ## GPU tests and the training benchmark by $(PYTHON) of a GPU machine; WHEELS=folder brings what it lacks
+gpu:  ## GPU tests and benchmarks by $(PYTHON) of a GPU machine; WHEELS=folder brings what it lacks
 	@test -n "$(WHEELS)" || { echo "make gpu WHEELS=folder: name a folder of wheels (it may be empty)"; exit 2; }
 	@mkdir -p build/gpu-site
 	@for wheel in $(WHEELS)/*.whl; do test -e "$$wheel" || continue; \
 	  $(PYTHON) -m pip install --quiet --no-index --no-deps --upgrade --target build/gpu-site "$$wheel" || exit 1; done
 	PYTHONPATH=src:build/gpu-site $(PYTHON) -m pytest -p no:cacheprovider tests/gpu
-	PYTHONPATH=src:build/gpu-site $(PYTHON) -m benchmarks.run --only train --device cuda --peers-python $(PYTHON)
+	PYTHONPATH=src:build/gpu-site $(PYTHON) -m benchmarks.run --only train --only models --device cuda --peers-python $(PYTHON)
 
 bench: setup  ## benchmarks against open_clip_train and others, in an environment of their own
 	@$(BIN)/python -m benchmarks.run

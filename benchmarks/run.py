@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import data_read, fit_law, machine, start_up, toy_world, train
+from benchmarks import caption_loss, captions, data_read, fit_law, machine, memory, models, start_up, toy_world, train
 from benchmarks.peers import peer_versions, peers_python
 from benchmarks.result import Facts, Result, Settings, read_results, write_result
 from benchmarks.table import table
@@ -25,7 +25,13 @@ BENCHMARKS: dict[str, ModuleType] = {
     "toy_world": toy_world,
     "data_read": data_read,
     "train": train,
+    "models": models,
+    "caption_loss": caption_loss,
+    "captions": captions,
+    "memory": memory,
 }
+ON_A_DEVICE = ("train", "models")
+"""Those that --device moves; the others stay on the CPU."""
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -34,7 +40,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("--list", action="store_true", help="print the benchmarks and stop")
     parser.add_argument("--only", action="append", choices=list(BENCHMARKS), metavar="NAME", help="may be repeated")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where `train` trains")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where train and models run")
     parser.add_argument("--repeats", type=int, default=3, help="repetitions of each measurement (default 3)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where JSON files and table are written")
     parser.add_argument("--peers-python", type=Path, help="an interpreter that has the peers; default: .venv-peers")
@@ -50,7 +56,7 @@ def measure(name: str, settings: Settings) -> Result:
     peer = peer_versions(peers_python(settings.peers_python)) if name == "train" else {}
     started, date, load = time.perf_counter(), datetime.now(UTC), os.getloadavg()
     found = BENCHMARKS[name].measure(settings)
-    device = settings.device if name == "train" else "cpu"
+    device = settings.device if name in ON_A_DEVICE else "cpu"
     command = f"python -m benchmarks.run --only {name} --repeats {settings.repeats}"
     commit, changed = machine.git_state()
     facts = Facts(
@@ -68,7 +74,7 @@ def measure(name: str, settings: Settings) -> Result:
         load_before=load,
         load_after=os.getloadavg(),
     )
-    label = f"train_{device}" if name == "train" else name
+    label = f"{name}_{device}" if name in ON_A_DEVICE else name
     return Result(label, BENCHMARKS[name].QUESTION, found.rows, found.notes, facts)
 
 
@@ -77,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
     if given.list:
         for name, module in BENCHMARKS.items():
-            print(f"{name:12}{module.QUESTION}")
+            print(f"{name:14}{module.QUESTION}")
         return 0
     settings = Settings(given.device, given.repeats, given.peers_python)
     given.results.mkdir(parents=True, exist_ok=True)

@@ -145,7 +145,6 @@ def _train_ours(case: Case, folder: Path, name: str, device: str) -> Training:
 def _train_theirs(case: Case, folder: Path, name: str, device: str, python: Path) -> Training:
     model = folder / "bench_clip.json"
     architecture = case.model.model_dump(mode="json", exclude_none=True, exclude={"family"})
-    architecture["text_cfg"].pop("has_mlp")  # MaMMUT's, unknown to the peer
     model.write_text(json.dumps(architecture))
     options = {
         "model": model.stem,

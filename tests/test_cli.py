@@ -69,7 +69,7 @@ def test_train_eval_caption_and_status(tiny: list[str], data: Path, tmp_path: Pa
     from mammut_clip.data.evalset import EvalSet
 
     picture.write_bytes(EvalSet.open(data / "evals" / "wds_toy_pairs")[0].image)
-    captions = printed("caption", picture, "--run", folder)
+    captions = printed("caption", picture, "--model", folder)
     assert captions[0]["image"] == str(picture)
     assert isinstance(captions[0]["caption"], str)
     status = printed("sweep", "status", tmp_path / "single")
@@ -172,7 +172,7 @@ def test_a_picture_that_is_not_one(tmp_path: Path, tiny: list[str]) -> None:
     message = refused("data", "pack", "train", table, tmp_path / "out", "--images", tmp_path)
     assert "a.jpg" in message
     printed("train", *tiny, "--runs", tmp_path)
-    message = refused("caption", tmp_path / "a.jpg", "--run", tmp_path / "single" / "tiny")
+    message = refused("caption", tmp_path / "a.jpg", "--model", tmp_path / "single" / "tiny")
     assert "a.jpg" in message
     assert "not in any known format" in message
 

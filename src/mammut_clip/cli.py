@@ -7,7 +7,7 @@ standard output, messages and progress to standard error. Exit codes: see exits.
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.exceptions import TyperException
@@ -80,13 +80,36 @@ def evaluate(
 @app.command()
 def caption(
     images: Annotated[list[Path], typer.Argument(help="Picture files.")],
-    run: Annotated[Path, typer.Option("--run", help="Directory of a run of a MaMMUT model.")],
+    model: Annotated[
+        str, typer.Option(help="Run directory, checkpoint or folder of open_clip; or, with --weights, a model's name.")
+    ],
+    weights: Annotated[Path | None, typer.Option(help="Weights to read in place of those in the folder.")] = None,
+    method: Annotated[str, typer.Option(help="greedy, nucleus or beam.")] = "greedy",
+    top_p: Annotated[float | None, typer.Option(help="nucleus: probability of what is drawn from. [0.9]")] = None,
+    temperature: Annotated[float | None, typer.Option(help="nucleus: below 1 for likelier tokens. [1]")] = None,
+    seed: Annotated[int | None, typer.Option(help="nucleus: where random numbers start. [0]")] = None,
+    beams: Annotated[int | None, typer.Option(help="beam: captions that are followed at a time. [5]")] = None,
+    length_penalty: Annotated[float | None, typer.Option(help="beam: above 0 for longer captions. [1]")] = None,
+    prompt: Annotated[str, typer.Option(help="What every caption begins with.")] = "",
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens of a caption at most, start and end included; default: all it can.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Captions that a trained MaMMUT writes for pictures."""
-    from mammut_clip.captions import caption_images
+    """Captions that a trained MaMMUT, CoCa or Cap writes for pictures."""
+    from mammut_clip.config.captioning import choose_method
 
-    captions = caption_images(images, run)
+    options = {"top_p": top_p, "temperature": temperature, "seed": seed}
+    options |= {"beams": beams, "length_penalty": length_penalty}
+    chosen = choose_method(method, options)
+
+    from mammut_clip.captions import caption_files, check_pictures, open_writer
+    from mammut_clip.tables import progress_bar
+
+    check_pictures(images)
+    writer = open_writer(model, weights, chosen, max_length, prompt)
+    with progress_bar("writing captions") as advance:
+        captions = caption_files(images, writer, advance)
     if as_json:
         _print_json([{"image": str(image), "caption": text} for image, text in zip(images, captions, strict=True)])
     else:
@@ -95,17 +118,51 @@ def caption(
 
 
 @app.command()
-def models(as_json: Json = False) -> None:
-    """The models known by name: parameters and compute per sample."""
-    from mammut_clip.cost import describe_models
+def convert(
+    source: Annotated[Path, typer.Argument(help="Run directory, checkpoint, open_clip folder or file of weights.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; or one file of weights: .safetensors, .pt.")],
+    model: Annotated[
+        str | None, typer.Option(help="Name or YAML file of the model; runs and open_clip's folders say it themselves.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Weights and config in the form that open_clip, and LAION's open_clip_mammut, read."""
+    from mammut_clip.convert import convert as write
 
-    rows = describe_models()
+    done = write(source, out, model)
+    if as_json:
+        _print_json(done.to_json_dict())
+    else:
+        for path in done.written:
+            print(path)
+
+
+@app.command()
+def models(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME|FILE]...", help="Names or YAML files; default: all names.")
+    ] = None,
+    batch_size_per_gpu: Annotated[int, typer.Option(min=1, help="Of the memory estimate.")] = 256,
+    gpus: Annotated[int, typer.Option(min=1, help="Of the memory estimate; more than one shards with FSDP2.")] = 8,
+    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the memory estimate.")] = "bf16",
+    recompute: Annotated[
+        Literal["none", "selective", "full"], typer.Option(help="Of the memory estimate: activation checkpointing.")
+    ] = "none",
+    as_json: Json = False,
+) -> None:
+    """The models known by name: parameters, compute per sample, memory of a training step."""
+    from mammut_clip.cost import TrainingSetting
+    from mammut_clip.model_table import model_rows
+
+    setting = TrainingSetting(batch_size_per_gpu, gpus, precision, recompute)
+    rows = model_rows(names or [], setting, report=_say)
     if as_json:
         _print_json(rows)
     else:
         from mammut_clip.tables import print_rows
 
-        print_rows(rows)
+        shown = [{key: value for key, value in row.items() if key != "memory_at"} for row in rows]
+        print_rows(shown, title=f"GFLOPs per sample; memory_gb: estimate for {setting}")
 
 
 @sweep_app.command()

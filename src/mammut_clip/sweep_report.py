@@ -18,7 +18,7 @@ def write_sweep_report(
     """Write report.html into the sweep's folder and return its path.
 
     `pictures_from`: a retrieval set in CLIP_benchmark's layout; its first pictures are shown with their captions
-    and with those that the largest finished MaMMUT run of the sweep writes.
+    and with those that the largest finished run of a model that writes captions gives them.
     """
     runs = list(sweep.runs())
     curves = tuple(curve for run in runs if (curve := _curve(run)) is not None)
@@ -39,16 +39,17 @@ def _curve(run: RunDir) -> LossCurve | None:
 
 
 def _pictures(runs: list[RunDir], folder: Path) -> tuple[Picture, ...]:
-    from mammut_clip.captions import caption_pictures  # torch, only where there is something to show
+    from mammut_clip.captions import open_writer  # torch, only where there is something to show
     from mammut_clip.data.evalset import EvalSet
 
     dataset = EvalSet.open(folder)
     samples = [dataset[index] for index in range(min(EXAMPLES, len(dataset)))]
     shown = [f"caption: {sample.target[0]}" for sample in samples if isinstance(sample.target, list)]
-    writers = [run for run in runs if run.config.model.architecture.family == "mammut" and run.checkpoints]
+    writers = [run for run in runs if run.config.model.architecture.writes_captions and run.checkpoints]
     if writers:
         best = max(writers, key=_compute)
-        written = caption_pictures([sample.image for sample in samples], best.path)
+        named = [(f"{folder}, picture {number}", sample.image) for number, sample in enumerate(samples)]
+        written = open_writer(best.path).write(named, len(named))
         shown = [f"{true}\n{best.name}: {text}" for true, text in zip(shown, written, strict=True)]
     return tuple(Picture(sample.image, text) for sample, text in zip(samples, shown, strict=True))
 

@@ -39,12 +39,18 @@ def _shown(value: Any) -> str:
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar with the time left; call what it yields with (done, total)."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task: TaskID | None = None  # nothing to do shows nothing
+    progress = Progress(*columns, console=Console(stderr=True))
+    task: TaskID | None = None  # nothing to do shows nothing
 
-        def advance(done: int, total: int) -> None:
-            nonlocal task
-            task = progress.add_task(what, total=total) if task is None else task
-            progress.update(task, completed=done, total=total)
+    def advance(done: int, total: int) -> None:
+        nonlocal task
+        if task is None:
+            progress.start()
+            task = progress.add_task(what, total=total)
+        progress.update(task, completed=done, total=total)
 
+    try:
         yield advance
+    finally:
+        if task is not None:
+            progress.stop()

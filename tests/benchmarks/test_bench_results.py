@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.result import Result, Row, read_results, write_result
+from benchmarks.run import BENCHMARKS, ON_A_DEVICE
 from benchmarks.table import table
 from pydantic import ValidationError
 
@@ -19,7 +20,8 @@ def results() -> list[Result]:
 
 
 def test_there_is_a_result_for_every_benchmark(results: list[Result]) -> None:
-    assert {"start_up", "fit_law", "toy_world", "data_read", "train_cpu"} <= {result.name for result in results}
+    expected = {f"{name}_cpu" if name in ON_A_DEVICE else name for name in BENCHMARKS}
+    assert expected <= {result.name for result in results}
 
 
 def test_every_result_carries_all_facts(results: list[Result]) -> None:

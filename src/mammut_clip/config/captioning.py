@@ -30,7 +30,7 @@ class Beam(Config):
 
     beams: Annotated[int, Field(ge=1)] = 5
     """How many beginnings of captions are followed at a time; 1 is greedy."""
-    length_penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    length_penalty: Annotated[float, Field(ge=0, le=10)] = 1.0
     """Captions are compared by log-probability / tokens ** this, as in transformers; 0 favours short ones."""
 
 

@@ -1,29 +1,42 @@
-"""GPU memory of a training step: an estimate to plan with, not a measurement.
+"""GPU memory of a training step: an estimate to plan with (docs/cost.md compares it with measured peaks).
 
-    state        float32 weights, gradients and both AdamW moments: 16 bytes a parameter, spread over the GPUs
-    gathered     a whole copy of the weights outside the blocks, and of two blocks, in the compute precision
-    activations  what the backward pass reads again, kept for every block: per token 8 D for attention and
-    norms
-                 and 2 M for an MLP of hidden width M, in the compute precision (cf. Korthikanti et al. 2022,
-                 equation 2, less the attention matrix, which flash attention does not keep)
-    losses       one chunk of vocabulary logits with its gradient and the head's float32 gradient (MaMMUT);
-                 contrastive logits of this GPU's rows against the global batch, three float32 copies each way
+    state        float32 weights and both AdamW moments: 12 bytes a parameter, spread over the GPUs
+    gathered     weights in the compute precision: outside the blocks and of two blocks (FSDP2), or of all (autocast)
+    inputs       the float32 pictures of the batch
+    activations  what the forward pass keeps for the backward pass; see activations.py
+    losses       the float32 gradient of the vocabulary head, and the fullest chunk of a loss
+    backward     what gradients, and the block at work, add to all that before enough activations have gone
 
-Left out: the allocator's fragmentation, CUDA's and NCCL's own buffers (1 to 2 GB), the input batch.
-Recomputation of activations is not assumed.
+The peak of the step is their sum. FSDP2 is assumed where there are several GPUs, autocast on a single one in bf16.
+Texts fill their context: the longest caption of a batch decides, and in a batch of hundreds one is nearly always as
+long. Left out: the allocator's fragmentation, CUDA's and NCCL's own buffers (1 to 2 GB).
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from mammut_clip.config.model import ModelConfig
-from mammut_clip.cost.params import attention, mlp, parameters, text_blocks
+from mammut_clip.config.errors import ConfigError, Problem
+from mammut_clip.config.model import MammutConfig, ModelConfig
+from mammut_clip.config.towers import TextConfig, VisionConfig
+from mammut_clip.cost.activations import (
+    ByteSizes,
+    Recompute,
+    gradients_in_block,
+    kept_before_image_blocks,
+    kept_behind_image_blocks,
+    kept_behind_text_blocks,
+    kept_by_block,
+    made_again_by_block,
+)
+from mammut_clip.cost.loss_memory import caption_loss_bytes, head_parameters, pair_loss_bytes
+from mammut_clip.cost.outside import name_of, outside_towers
+from mammut_clip.cost.params import block_parameters, parameters
+from mammut_clip.cost.shapes import BlockRun, BlockShape, training_passes
 
 Precision = Literal["fp32", "bf16"]
-_BYTES = {"fp32": 4, "bf16": 2}
-_STATE_BYTES = 16
-_CAPTION_CHUNK = 4096
-"""Positions whose vocabulary logits are held at a time; the default of the captioning loss."""
+_FLOAT = 4
+_STATE_BYTES = 12
 
 
 @dataclass(frozen=True)
@@ -32,48 +45,165 @@ class MemoryEstimate:
 
     state: float
     gathered: float
+    inputs: float
     activations: float
     losses: float
+    backward: float
 
     @property
     def total(self) -> float:
         """The sum of the parts."""
-        return self.state + self.gathered + self.activations + self.losses
+        return self.state + self.gathered + self.inputs + self.activations + self.losses + self.backward
 
 
-def training_memory_gb(config: ModelConfig, batch_size_per_gpu: int, gpus: int, precision: Precision) -> MemoryEstimate:
-    """Estimated memory of one GPU in a training step; the module's docstring has the formula."""
-    count, size = parameters(config).total, _BYTES[precision]
-    vision, text = config.vision_cfg, config.text_cfg
-    image_block = attention(vision.width) + mlp(vision.width, vision.mlp_width)
-    text_block = attention(text.width) + mlp(text.width, text.mlp_width)
-    outside_blocks = count - vision.layers * image_block - text_blocks(text)
-    gathered = outside_blocks + 2 * max(image_block, text_block) if gpus > 1 or size != 4 else 0
-    return MemoryEstimate(
-        state=_STATE_BYTES * count / gpus / 1e9,
-        gathered=gathered * size / 1e9,
-        activations=batch_size_per_gpu * _values_per_sample(config) * size / 1e9,
-        losses=_loss_bytes(config, batch_size_per_gpu, gpus, size) / 1e9,
-    )
+def training_memory_gb(
+    config: ModelConfig, batch_size_per_gpu: int, gpus: int, precision: Precision, recompute: Recompute = "none"
+) -> MemoryEstimate:
+    """Estimated memory of one GPU in a training step; the module's docstring has the formula.
+
+    Raises ConfigError for a model with a tower of another package, of which nobody knows what it keeps.
+    """
+    problems = [
+        Problem(key, "memory is estimated for towers of our own only", name_of(tower))
+        for key, tower in outside_towers(config).items()
+    ]
+    if problems:
+        raise ConfigError("the model", problems)
+    return _Step(config, batch_size_per_gpu, gpus, precision, recompute).estimate()
 
 
-def _values_per_sample(config: ModelConfig) -> int:
-    """Numbers kept for the backward pass by all blocks, for one image-text pair."""
-    vision, text = config.vision_cfg, config.text_cfg
-    image = vision.tokens * vision.layers * (8 * vision.width + 2 * vision.mlp_width)
-    with_mlp = sum(text.layer_has_mlp(layer) for layer in range(text.layers))
-    per_position = text.layers * 6 * text.width + with_mlp * 2 * (text.width + text.mlp_width)
-    encoded = text.context_length * per_position
-    if config.family == "clip":
-        return image + encoded
-    cross = text.context_length * (6 * text.width + 2 * text.mlp_width) + vision.tokens * 3 * text.width
-    return image + 2 * encoded + text.cross_layers * cross
+@dataclass(frozen=True)
+class _Stage:
+    """A part of the model on its way through the backward pass; bytes."""
+
+    kept: int
+    """Activations that go when it is done."""
+    at_work: int
+    """What is held only while it is worked on."""
+    parameters: int = 0
+    """Number of parameters whose gradients it makes."""
+    made_by_loss: int = 0
+    """Gradients that a loss made in the forward pass, and that go when it is done."""
 
 
-def _loss_bytes(config: ModelConfig, batch: int, gpus: int, size: int) -> int:
-    contrastive = 2 * 3 * 4 * batch * batch * gpus
-    if config.family == "clip":
-        return contrastive
-    text = config.text_cfg
-    positions = min(_CAPTION_CHUNK, batch * (text.context_length - 1))
-    return contrastive + positions * text.vocab_size * (4 + size) + 4 * text.width * text.vocab_size
+@dataclass(frozen=True)
+class _Step:
+    """A training step on one of the GPUs."""
+
+    config: ModelConfig
+    batch: int
+    gpus: int
+    precision: Precision
+    recompute: Recompute
+
+    @property
+    def autocast(self) -> bool:
+        """Whether weights are whole and cast where they are used."""
+        return self.gpus == 1 and self.precision == "bf16"
+
+    @property
+    def size(self) -> int:
+        """Bytes of a value in products."""
+        return 2 if self.precision == "bf16" else _FLOAT
+
+    @property
+    def sizes(self) -> ByteSizes:
+        return ByteSizes(stream=_FLOAT if self.autocast else self.size, inner=self.size)
+
+    def estimate(self) -> MemoryEstimate:
+        stages = list(self._stages())
+        count, kept = parameters(self.config).total, sum(stage.kept for stage in stages)
+        gathered, losses = self._gathered(count), self._losses()
+        return MemoryEstimate(
+            state=_STATE_BYTES * count / self.gpus / 1e9,
+            gathered=gathered / 1e9,
+            inputs=self.batch * 3 * self._vision().image_size ** 2 * _FLOAT / 1e9,
+            activations=kept / 1e9,
+            losses=losses / 1e9,
+            backward=max(0.0, self._fullest_backward(stages, gathered) - kept - gathered - losses) / 1e9,
+        )
+
+    def _vision(self) -> VisionConfig:
+        assert isinstance(self.config.vision_cfg, VisionConfig)
+        return self.config.vision_cfg
+
+    def _text(self) -> TextConfig:
+        assert isinstance(self.config.text_cfg, TextConfig)
+        return self.config.text_cfg
+
+    def _stages(self) -> Iterator[_Stage]:
+        """The parts of the model in the order of the forward pass."""
+        config, vision, batch, passes = self.config, self._vision(), self.batch, training_passes(self.config)
+        count, blocks, head = parameters(config), _parameters_of(_each_once(config)), head_parameters(config)
+        image_rest = count.image - _parameters_of(passes.image)
+        yield self._around(batch * kept_before_image_blocks(vision, self.sizes), image_rest)
+        yield from self._blocks(passes.image)
+        yield self._around(batch * kept_behind_image_blocks(config, vision, self.sizes), 0)
+        yield self._around(0, count.total - blocks - image_rest - head)
+        if isinstance(config, MammutConfig):  # both passes over a text go through the same blocks
+            yield from self._blocks(passes.text, trained=False)
+            yield from self._blocks(passes.caption, together={run.block: run for run in passes.text})
+        else:
+            yield from self._blocks((*passes.text, *passes.caption))
+        scaled = (_FLOAT if self.gpus == 1 else _FLOAT + self.size) * head
+        kept = batch * kept_behind_text_blocks(config, self.sizes)
+        yield _Stage(kept, scaled, head, made_by_loss=_FLOAT * head)
+
+    def _blocks(
+        self, runs: tuple[BlockRun, ...], trained: bool = True, together: Mapping[BlockShape, BlockRun] | None = None
+    ) -> Iterator[_Stage]:
+        """The blocks of some runs, which make gradients of their parameters where `trained`.
+
+        What is computed again comes back together with that of the run of another pass through the same block.
+        """
+        for run in runs:
+            count = block_parameters(run.block) if trained else 0
+            passes = [run, *([together[run.block]] if together and run.block in together else [])]
+            again = sum(made_again_by_block(each, self.recompute, self.sizes) for each in passes)
+            at_work = self.batch * (again + gradients_in_block(run, self.sizes)) + self._whole_gradient(count)
+            for _ in range(run.count):
+                yield _Stage(self.batch * kept_by_block(run, self.recompute, self.sizes), at_work, count)
+
+    def _around(self, kept: int, count: int) -> _Stage:
+        return _Stage(kept, self._whole_gradient(count), count)
+
+    def _whole_gradient(self, count: int) -> int:
+        """Bytes of the gradient of so many parameters before FSDP2 has spread it, and of its float32 copy."""
+        return 0 if self.gpus == 1 else count * (self.size + _FLOAT)
+
+    def _fullest_backward(self, stages: list[_Stage], gathered: int) -> float:
+        """The most bytes of activations, gradients, gathered weights and work at one time in the backward pass."""
+        alive, gradients, fullest = float(sum(stage.kept + stage.made_by_loss for stage in stages)), 0.0, 0.0
+        # recomputed blocks let go of cast weights and cast them again
+        cast = self.autocast and self.recompute == "none"
+        alive += gathered if cast or not self.autocast else 0
+        for stage in reversed(stages):
+            fullest = max(fullest, alive + gradients + stage.at_work)
+            alive -= stage.kept + stage.made_by_loss + (self.size * stage.parameters if cast else 0)
+            gradients += _FLOAT * stage.parameters / self.gpus
+            fullest = max(fullest, alive + gradients)
+        return fullest
+
+    def _losses(self) -> int:
+        """Bytes of the head's gradient, which waits for the backward pass, and of the fuller one of the two losses."""
+        pairs = pair_loss_bytes(self.config, self.batch, self.gpus)
+        captions = caption_loss_bytes(self.config, self.batch, self.size, self.autocast)
+        return _FLOAT * head_parameters(self.config) + max(pairs, captions)
+
+    def _gathered(self, count: int) -> int:
+        """Bytes of weights in the compute precision, beside the float32 ones."""
+        if self.gpus == 1:
+            looked_up = self._text().vocab_size * self._text().width  # never cast
+            return self.size * (count - looked_up) if self.autocast else 0
+        blocks = _each_once(self.config)
+        return self.size * (count - _parameters_of(blocks) + 2 * max(block_parameters(run.block) for run in blocks))
+
+
+def _each_once(config: ModelConfig) -> tuple[BlockRun, ...]:
+    """All blocks of a model."""
+    passes = training_passes(config)
+    return (*passes.image, *(() if isinstance(config, MammutConfig) else passes.text), *passes.caption)
+
+
+def _parameters_of(runs: tuple[BlockRun, ...]) -> int:
+    return sum(run.count * block_parameters(run.block) for run in runs)

@@ -56,7 +56,6 @@ class ModelConfig(Config):
         """Whether positions behind the end of every text of a batch may be cut off before encoding."""
         return False
 
-
     def without_pretraining(self) -> Self:
         """The config of the same model whose weights are about to be read from elsewhere: nothing is fetched."""
         towers = {}

@@ -1,8 +1,8 @@
 """Trading compute for memory in the backward pass (activation checkpointing; Chen et al. 2016).
 
-    none        everything that the backward pass reads is kept
-    selective   matrix products and attention are kept; norms, activations and sums are computed again
-    full        only a block's inputs are kept
+none        everything that the backward pass reads is kept
+selective   matrix products and attention are kept; norms, activations and sums are computed again
+full        only a block's inputs are kept
 """
 
 from collections.abc import Callable

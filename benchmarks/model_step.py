@@ -37,7 +37,7 @@ class Job:
     """Captions that fill 15 to 25 positions, or texts that fill the context."""
     device: Literal["cpu", "cuda"]
     steps: int
-    """Timed steps, after one that is not."""
+    """Timed steps, after one that is not; 0 where only memory is asked for."""
     recompute: Recompute = "none"
     """Ours only: what the backward pass computes again."""
     compile: bool = False

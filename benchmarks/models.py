@@ -39,13 +39,14 @@ class Case:
         return f"{self.model}, batch {self.batch}, {texts}{recompute}{compiled}"
 
 
-def cases(device: str) -> list[Case]:
+def speed_cases(device: str) -> list[Case]:
     """Small batches on a CPU, whole ones in bf16 on a GPU; compiled as well there."""
-    small, large = (32, 16) if device == "cpu" else (1024, 512)
+    small, large = (16, 8) if device == "cpu" else (1024, 512)
     found = [
         Case("ViT-S-32", small, "captions", "open_clip"),
         Case("ViT-S-32", small, "full", "open_clip"),
         Case("ViT-B-32", large, "captions", "open_clip"),
+        Case("ViT-B-32", large, "full", "open_clip"),
         Case("mammut_ViT-S-32", small, "captions", "plain"),
         Case("mammut_ViT-S-32", small, "captions", "plain", recompute="full"),
         Case("mammut_ViT-S-32", small, "captions", "released"),
@@ -59,41 +60,51 @@ def cases(device: str) -> list[Case]:
     return found
 
 
+def memory_cases(device: str) -> list[Case]:
+    """Batches in which activations outweigh the weights."""
+    small, large = (64, 32) if device == "cpu" else (1024, 512)
+    return [
+        Case("ViT-B-32", large, "captions", "open_clip"),
+        Case("mammut_ViT-S-32", small, "captions", "plain"),
+        Case("mammut_ViT-S-32", small, "captions", "plain", recompute="selective"),
+        Case("mammut_ViT-S-32", small, "captions", "plain", recompute="full"),
+        Case("mammut_ViT-B-32", large, "captions", "plain"),
+        Case("mammut_ViT-B-32", large, "captions", "plain", recompute="full"),
+        Case("coca_ViT-S-32", small, "captions", "open_clip"),
+    ]
+
+
 def measure(settings: Settings) -> Measurement:
     """Rows of samples per second and peak memory. Raises where a side fails."""
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        for case in cases(settings.device):
-            pairs = [_pair(case, settings.device, Path(scratch)) for _ in range(settings.repeats)]
-            ours, theirs = zip(*pairs, strict=True)
-            rows += [
-                _row(case, "samples/s", [[case.batch / median(r["seconds"]) for r in s] for s in (ours, theirs)]),
-                _row(case, "peak memory, MB", [[r["peak_mb"] for r in s] for s in (ours, theirs)]),
-            ]
+        for case in speed_cases(settings.device):
+            pairs = [_pair(case, settings.device, 2, Path(scratch)) for _ in range(settings.repeats)]
+            speeds = [[case.batch / median(run["seconds"]) for run in side] for side in zip(*pairs, strict=True)]
+            rows.append(Row(str(case), "samples/s", "higher", speeds[0], _NAMES[case.peer], speeds[1]))
+        for case in memory_cases(settings.device):
+            ours, theirs = _pair(case, settings.device, 0, Path(scratch))
+            peaks = [ours["peak_mb"]], [theirs["peak_mb"]]
+            rows.append(Row(str(case), "peak memory, MB", "lower", peaks[0], _NAMES[case.peer], peaks[1]))
     notes = [
         "Random weights and inputs, no optimiser; fp32 on a CPU, bf16 autocast on a GPU. Each measurement is a process "
-        "of its own: one step to warm up, then the median of the timed ones.",
-        "Peak memory: above what the imports took, weights and gradients among it; resident set on a CPU, allocated "
-        "tensors on a GPU.",
+        "of its own. Speed: one step to warm up, then the median of the timed ones.",
+        "Peak memory of one step, measured once since it hardly varies: above what the imports took, weights and "
+        "gradients among it; resident set on a CPU, allocated tensors on a GPU.",
         "Ours leaves out what padding costs without changing any number: CLIP's text columns behind the longest "
         "caption, the captioning pass behind it, vocabulary products without a label.",
     ]
     return Measurement(rows, notes)
 
 
-def _pair(case: Case, device: str, folder: Path) -> list[dict]:
+def _pair(case: Case, device: str, steps: int, folder: Path) -> list[dict]:
     """Ours, then the peer's."""
-    return [_run(case, "ours", device, folder), _run(case, case.peer, device, folder)]
+    ours = {"recompute": case.recompute, "compile": case.compile}
+    shared = (case.model, case.batch, case.text, device, steps)
+    jobs = [Job("ours", *shared, **ours), Job(case.peer, *shared)]  # type: ignore[arg-type]
+    return [_run(job, folder / "log") for job in jobs]
 
 
-def _run(case: Case, side: Side, device: str, folder: Path) -> dict:
-    ours = {"recompute": case.recompute, "compile": case.compile} if side == "ours" else {}
-    job = Job(side, case.model, case.batch, case.text, device, 3, **ours)  # type: ignore[arg-type]
-    log = folder / "log"
+def _run(job: Job, log: Path) -> dict:
     run_child([sys.executable, "-m", "benchmarks.model_step", json.dumps(asdict(job))], log)
     return json.loads(log.read_text().splitlines()[-1])
-
-
-def _row(case: Case, unit: str, values: list[list[float]]) -> Row:
-    better = "higher" if unit == "samples/s" else "lower"
-    return Row(str(case), unit, better, values[0], _NAMES[case.peer], values[1])

@@ -7,6 +7,7 @@ import torch
 
 from mammut_clip.config.model import load_model_config
 from mammut_clip.models import CLIP, build_model, from_published, to_published
+from mammut_clip.models.build import build_empty
 
 VISION = {"image_size": 64, "patch_size": 16, "width": 96, "layers": 3, "head_width": 32}
 TEXT = {"context_length": 77, "vocab_size": 512, "width": 64, "heads": 4, "layers": 3}
@@ -62,6 +63,27 @@ def test_equal_forward_and_gradients_with_open_clips_weights(pair: tuple[CLIP, A
     for name, parameter in ours.named_parameters():
         assert parameter.grad is not None, name
         torch.testing.assert_close(parameter.grad, named[name].grad.reshape_as(parameter), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ViT-S-32", "ViT-M-16-alt", "ViT-B-32"])
+def test_published_scales_equal_open_clips(name: str) -> None:
+    """Whole models with random weights, ours loaded from open_clip's state dict."""
+    import open_clip
+
+    config = load_model_config(name)
+    sizes = config.model_dump(exclude={"family", "quick_gelu"})
+    torch.manual_seed(0)
+    theirs = open_clip.CLIP(**sizes).eval()
+    ours = build_empty(config).to_empty(device="cpu").eval()
+    ours.load_state_dict(from_published(theirs.state_dict()))
+    images, ids = torch.randn(2, 3, 224, 224), torch.zeros(2, 77, dtype=torch.long)
+    ids[0, :9], ids[1, :76] = torch.randint(1, 49406, (9,)), torch.randint(1, 49406, (76,))
+    ids[0, 9] = ids[1, 76] = 49407
+    with torch.no_grad():
+        output = ours(images, ids)
+        expected_images, expected_texts, _ = theirs(images, ids)
+    torch.testing.assert_close(output.image_features, expected_images, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(output.text_features, expected_texts, rtol=1e-5, atol=1e-5)
 
 
 def test_open_clip_loads_our_weights(pair: tuple[CLIP, Any]) -> None:

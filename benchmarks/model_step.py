@@ -99,14 +99,12 @@ def peer_step(job: Job) -> Step:
     else:
         import open_clip
 
-        parts = config.model_dump(exclude={"family", "quick_gelu"})
-        kind = open_clip.CLIP
-        if isinstance(config, CocaConfig):
-            kind = open_clip.CoCa
-            parts["vision_cfg"] |= {"attentional_pool": True, "output_tokens": True}
-            parts["text_cfg"] |= {"embed_cls": True, "output_tokens": True}
-            parts["multimodal_cfg"] |= {"context_length": 76, "vocab_size": config.text_cfg.vocab_size}
-        model = kind(**parts, **({} if isinstance(config, CocaConfig) else {"output_dict": True}))
+        from mammut_clip.models.exchange.open_clip_config import to_open_clip
+
+        parts = to_open_clip(config)
+        parts.pop("custom_text", None)
+        coca = isinstance(config, CocaConfig)
+        model = open_clip.CoCa(**parts) if coca else open_clip.CLIP(**parts, output_dict=True)
     model = model.to(job.device).train()
 
     def step() -> Tensor:

@@ -33,8 +33,8 @@ class Job:
     """ours; open_clip's class; for MaMMUT the straightforward code, or that with the released code's lost product."""
     model: str
     batch: int
-    text: Literal["captions", "full"]
-    """Captions that fill 15 to 25 positions, or texts that fill the context."""
+    text: Literal["captions", "tail", "full"]
+    """Captions that fill 15 to 25 positions; the same but for one that fills the context; or all fill it."""
     device: Literal["cpu", "cuda"]
     steps: int
     """Timed steps, after one that is not; 0 where only memory is asked for."""
@@ -55,7 +55,8 @@ def inputs(job: Job) -> tuple[Tensor, Tensor]:
     images = torch.randn(job.batch, 3, 224, 224, generator=generator)
     ids = torch.randint(1, vocabulary - 2, (job.batch, length), generator=generator)
     ends = torch.randint(14, 25, (job.batch,), generator=generator)
-    ends = ends if job.text == "captions" else torch.full((job.batch,), length - 1)
+    full = {"captions": 0, "tail": 1, "full": job.batch}[job.text]
+    ends[:full] = length - 1
     ids[:, 0] = vocabulary - 2
     ids[torch.arange(job.batch), ends] = vocabulary - 1
     return images, ids.masked_fill(torch.arange(length) > ends[:, None], 0)

@@ -47,7 +47,11 @@ def create_model(model: Model, weights: str | Path | None = None, *, seed: int =
     the folder where `model` is one, and else random ones drawn from `seed`. Raises InputError for unknown names and
     weights that do not fit.
     """
-    described = describe_model(model)
+    return described_model(describe_model(model), weights, seed)
+
+
+def described_model(described: DescribedModel, weights: str | Path | None = None, seed: int = 0) -> nn.Module:
+    """As create_model, of a model that describe_model has been asked about."""
     path = described.weights if weights is None else Path(weights)
     built = build_model(described.config, seed) if path is None else _load(described.config, path)
     return built.eval()
@@ -60,7 +64,7 @@ def create_model_and_transforms(
     described = describe_model(model)
     size, pixels = described.config.vision_cfg.image_size, described.preprocessing
     return (
-        create_model(model, weights, seed=seed),
+        described_model(described, weights, seed),
         FloatTransform(TrainTransform(size), pixels.mean, pixels.std),
         FloatTransform(EvalTransform(size), pixels.mean, pixels.std),
     )
@@ -69,12 +73,6 @@ def create_model_and_transforms(
 def get_tokenizer(model: Model) -> Tokenizer:
     """The model's tokenizer: strings -> LongTensor [n, T]."""
     return load_tokenizer(describe_model(model).config.text_cfg)
-
-
-def load_run(folder: Path) -> tuple[nn.Module, ModelConfig]:
-    """The model of a run directory with the weights of its last complete checkpoint."""
-    described = _run_model(RunDir.at(folder), folder)
-    return create_model(described.config, folder), described.config
 
 
 def describe_model(model: Model) -> DescribedModel:

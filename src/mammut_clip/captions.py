@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mammut_clip.api import create_model, describe_model
+from mammut_clip.api import describe_model, described_model
 from mammut_clip.config.captioning import Method
 from mammut_clip.config.errors import InputError
 from mammut_clip.data.images import EvalTransform, FloatTransform, PictureError, open_picture
@@ -103,7 +103,7 @@ def open_writer(
             "where its weights are, or give a run directory or a converted folder"
         )
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    built = create_model(model, weights).to(device)
+    built = described_model(described, weights).to(device)
     assert isinstance(built, Captioner)
     pixels = described.preprocessing
     transform = FloatTransform(EvalTransform(config.vision_cfg.image_size), pixels.mean, pixels.std)

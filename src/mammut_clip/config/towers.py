@@ -34,6 +34,12 @@ def spell_out(values: Any, short: str, long: str) -> Any:
     return {(long if key == short else key): value for key, value in values.items()}
 
 
+def check_heads(width: int, heads: int) -> None:
+    """Raise ValueError unless the heads share the width."""
+    if width % heads:
+        raise ValueError(f"width {width} is not a multiple of heads {heads}; expected whole attention heads")
+
+
 class TowerCost(Config):
     """What a tower from another package costs. `mammut-clip models FILE` measures it; plans need it without torch."""
 
@@ -183,10 +189,7 @@ class TextConfig(Config):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(
-                f"width {self.width} is not a multiple of heads {self.heads}; expected whole attention heads"
-            )
+        check_heads(self.width, self.heads)
         return self
 
     @property
@@ -277,10 +280,7 @@ class MultimodalConfig(Config):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(
-                f"width {self.width} is not a multiple of heads {self.heads}; expected whole attention heads"
-            )
+        check_heads(self.width, self.heads)
         return self
 
     @property

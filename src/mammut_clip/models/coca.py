@@ -14,14 +14,7 @@ from mammut_clip.models.coca_text import CocaTextTower
 from mammut_clip.models.coca_vision import CocaVisionTower
 from mammut_clip.models.generate import Captioner
 from mammut_clip.models.kv_cache import DecoderCache
-from mammut_clip.models.output import (
-    CaptionLoss,
-    Captions,
-    ModelOutput,
-    exponentiated,
-    finish,
-    whole_caption_task,
-)
+from mammut_clip.models.output import CaptionLoss, Captions, ModelOutput, both_tasks, finish
 
 
 class CoCa(Captioner):
@@ -56,14 +49,7 @@ class CoCa(Captioner):
         text_features, tokens = self.text(ids, None if captions is None else captions.ids)
         if captions is not None and caption_loss is not None:
             loss_sum = self.text_decoder(tokens, context, captions, caption_loss)
-        if text_features is None:
-            return ModelOutput(caption_loss_sum=loss_sum)
-        return ModelOutput(
-            finish(features, normalize=True),
-            finish(text_features, normalize=True),
-            exponentiated(self.logit_scale),
-            caption_loss_sum=loss_sum,
-        )
+        return both_tasks(features, text_features, self.logit_scale, loss_sum)
 
     def encode_image(self, images: Tensor, normalize: bool = True) -> Tensor:
         """[B, 3, height, width] -> [B, E] float32."""
@@ -78,7 +64,7 @@ class CoCa(Captioner):
     def caption_logits(self, images: Tensor, ids: Tensor) -> Tensor:
         """[B, 3, height, width], ids [B, T] -> [B, T-1, V] float32, to look at; training never holds it."""
         _, context = self.visual(images)
-        _, tokens = self.text(None, whole_caption_task(ids))
+        _, tokens = self.text(None, ids[:, :-1])
         return self.text_decoder.caption_logits(tokens, context).float()
 
     def start_captions(self, images: Tensor, longest: int) -> DecoderCache:

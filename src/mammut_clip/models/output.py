@@ -83,6 +83,20 @@ def scalar(parameter: nn.Parameter) -> Tensor:
     return parameter.float().sum()
 
 
+def both_tasks(
+    features: Tensor, text_features: Tensor | None, logit_scale: nn.Parameter, caption_loss_sum: Tensor | None
+) -> ModelOutput:
+    """The output of a model that encodes and captions; features [B, E] only where texts were encoded."""
+    if text_features is None:
+        return ModelOutput(caption_loss_sum=caption_loss_sum)
+    return ModelOutput(
+        finish(features, normalize=True),
+        finish(text_features, normalize=True),
+        exponentiated(logit_scale),
+        caption_loss_sum=caption_loss_sum,
+    )
+
+
 def check_length(ids: Tensor, longest: int) -> None:
     """Raise ValueError where a text has more positions than the model."""
     if ids.shape[1] > longest:
@@ -92,11 +106,6 @@ def check_length(ids: Tensor, longest: int) -> None:
 def labelled(hidden: Tensor, captions: Captions) -> Tensor:
     """Hidden [B, L, D] -> [M, D], the positions that have a label."""
     return hidden.flatten(0, 1).index_select(0, captions.positions)
-
-
-def whole_caption_task(ids: Tensor) -> Tensor:
-    """Ids [B, T] -> [B, T - 1], all that a decoder may read, for logits at every position."""
-    return ids[:, :-1].contiguous()
 
 
 def text_mask(ids: Tensor) -> Tensor:

@@ -7,7 +7,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "webdataset", "numpy", "scipy", "pandas", "pillow")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "timm",
+    "webdataset",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pillow",
+    "simplejpeg",
+)
 
 
 def versions() -> dict[str, str]:

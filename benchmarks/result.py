@@ -22,6 +22,8 @@ class Settings:
     """Repetitions of each measurement."""
     peers_python: Path | None = None
     """Interpreter that has the peers; None makes and uses .venv-peers."""
+    results: Path = Path(__file__).parent / "results"
+    """Where figures go, beside the JSON files."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Row:
     theirs: list[float] = field(default_factory=list)
     """One value per repetition, taken in turn with ours."""
     target: float | None = None
-    """Our own bound: a floor where higher is better, a ceiling where lower is."""
+    """Our own bound, of the ratio where there is a peer: a floor where higher is better, a ceiling where lower is."""
 
     @property
     def ratios(self) -> list[float]:

@@ -13,7 +13,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import caption_loss, captions, data_read, fit_law, machine, memory, models, start_up, toy_world, train
+from benchmarks import (
+    caption_loss,
+    captions,
+    data,
+    data_memory,
+    data_start,
+    fit_law,
+    machine,
+    memory,
+    models,
+    start_up,
+    toy_world,
+    train,
+)
 from benchmarks.peers import peer_versions, peers_python
 from benchmarks.result import Facts, Result, Settings, read_results, write_result
 from benchmarks.table import table
@@ -23,13 +36,17 @@ BENCHMARKS: dict[str, ModuleType] = {
     "start_up": start_up,
     "fit_law": fit_law,
     "toy_world": toy_world,
-    "data_read": data_read,
+    "data": data,
+    "data_memory": data_memory,
+    "data_start": data_start,
     "train": train,
     "models": models,
     "caption_loss": caption_loss,
     "captions": captions,
     "memory": memory,
 }
+BESIDE_PEERS = ("data", "train")
+"""Those that need the peers' environment."""
 ON_A_DEVICE = ("train", "models")
 """Those that --device moves; the others stay on the CPU."""
 RESULTS = Path(__file__).parent / "results"
@@ -53,7 +70,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def measure(name: str, settings: Settings) -> Result:
     """Run one benchmark and add the conditions it ran under. Raises whatever it raises."""
     # Before the clock and the load average are read: installing takes minutes.
-    peer = peer_versions(peers_python(settings.peers_python)) if name == "train" else {}
+    peer = peer_versions(peers_python(settings.peers_python)) if name in BESIDE_PEERS else {}
     started, date, load = time.perf_counter(), datetime.now(UTC), os.getloadavg()
     found = BENCHMARKS[name].measure(settings)
     device = settings.device if name in ON_A_DEVICE else "cpu"
@@ -85,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, module in BENCHMARKS.items():
             print(f"{name:14}{module.QUESTION}")
         return 0
-    settings = Settings(given.device, given.repeats, given.peers_python)
+    settings = Settings(given.device, given.repeats, given.peers_python, given.results)
     given.results.mkdir(parents=True, exist_ok=True)
     failed = []
     for name in given.only or BENCHMARKS:

@@ -28,7 +28,8 @@ def _section(result: Result) -> str:
 def _line(row: Row) -> str:
     better: str = row.better
     if row.target is not None:
-        better += f" (target {'at least' if row.better == 'higher' else 'at most'} {_number(row.target)})"
+        of_what = "ratio " if row.peer else ""
+        better += f" (target {of_what}{'at least' if row.better == 'higher' else 'at most'} {_number(row.target)})"
     ratio = "" if row.ratio is None else f"{row.ratio:.3g} ({min(row.ratios):.3g} to {max(row.ratios):.3g})"
     theirs = _number(median(row.theirs)) if row.theirs else ""
     cells = (row.setting, row.unit, _number(median(row.ours)), row.peer or "none", theirs, ratio, better)

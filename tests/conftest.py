@@ -4,8 +4,13 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Timings never decide a test, and the first example of a property often loads a library.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that: tests that press Ctrl-C in a child
 # would then wait for ever.

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from mammut_clip.config.run import FORMAT
 from mammut_clip.data.toy_shards import write_toy_evals, write_toy_train
 
 
@@ -139,10 +140,24 @@ def test_a_missing_shard_is_named_before_a_run_exists(tmp_path: Path, tiny: list
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_mixture_names_the_data_set_whose_shards_are_missing(data: Path, tmp_path: Path, tiny: list[str]) -> None:
+    mixture = [{"name": "a", "sources": str(data / "train")}, {"name": "b", "sources": str(tmp_path / "nowhere")}]
+    message = refused("train", *tiny, f"data.train={json.dumps(mixture)}", "--runs", tmp_path / "runs")
+    assert "data.train.1.sources" in message and "nowhere" in message
+    assert "data.train.0" not in message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_cache_in_an_unset_variable_is_refused_before_a_run_exists(tmp_path: Path, tiny: list[str]) -> None:
+    message = refused("train", *tiny, "data.cache.folder=$NO_SUCH_FOLDER/shards", "--runs", tmp_path / "runs")
+    assert "data.cache.folder" in message and "NO_SUCH_FOLDER" in message
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_config_from_another_version_is_refused(tmp_path: Path, tiny: list[str]) -> None:
     printed("train", *tiny, "--runs", tmp_path)
     file = tmp_path / "single" / "tiny" / "config.yaml"
-    file.write_text(file.read_text().replace("format: 1", "format: 7"))
+    file.write_text(file.read_text().replace(f"format: {FORMAT}", "format: 7"))
     message = refused("train", file.parent)
     assert "format 7" in message
     assert "config.yaml" in message

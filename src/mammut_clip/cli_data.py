@@ -1,6 +1,7 @@
 """The `data` verbs: make, pack and index shards, evaluation sets and tokenizers."""
 
 import json
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mammut_clip.cli_describe import describe
 from mammut_clip.config.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="Make, pack and index WebDataset shards and evaluation sets.")
@@ -15,6 +17,14 @@ pack = typer.Typer(no_args_is_help=True, help="Shards and evaluation sets from y
 app.add_typer(pack, name="pack")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, on standard output.")]
+Sources = Annotated[list[str], typer.Argument(help="Folders, tar files, brace patterns, URLs or pipe: commands.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that read shards at the same time.")]
+IndexFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder", help="Folder of the index, as data.index; default: beside the shards, or the user's cache."
+    ),
+]
 Out = Annotated[Path, typer.Argument(help="Folder to write; it must not hold another data set.")]
 Images = Annotated[Path, typer.Option(help="Folder that the table's picture paths are relative to.")]
 ImageColumn = Annotated[str, typer.Option(help="Column with the path of the picture.")]
@@ -24,13 +34,21 @@ MaxSide = Annotated[int | None, typer.Option(help="Shrink pictures whose shorter
 Background = Annotated[str | None, typer.Option(help="Lay transparent pictures on this colour, such as white.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and list them in quarantine.csv.")]
 
+_LISTED = 50
+
 
 def _finish(summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(summary, indent=2, ensure_ascii=False))
-    else:
-        # What is empty, such as rows that were skipped where none was, is left out.
-        print(", ".join(f"{key} {_shown(value)}" for key, value in summary.items() if value not in (None, {})))
+        return
+    rows = [row for value in summary.values() if isinstance(value, list) for row in value if isinstance(row, dict)]
+    # What is empty, such as rows that were skipped where none was, is left out; problems go below.
+    shown = {k: v for k, v in summary.items() if v not in (None, {}, []) and not (isinstance(v, list) and v[0] in rows)}
+    print(", ".join(f"{key} {_shown(value)}" for key, value in shown.items()))
+    for row in rows[:_LISTED]:
+        print("  " + ": ".join(map(str, row.values())))
+    if len(rows) > _LISTED:
+        print(f"  and {len(rows) - _LISTED:,} more, which --json lists")
 
 
 def _shown(value: Any) -> str:
@@ -58,15 +76,68 @@ def toy(
 
 @app.command()
 def index(
-    sources: Annotated[list[str], typer.Argument(help="Folders, tar files or brace patterns.")], as_json: Json = False
+    sources: Sources,
+    counts_only: Annotated[
+        bool, typer.Option("--counts-only", help="Take counts from *_stats.json or sizes.json; open no shard.")
+    ] = False,
+    no_checksum: Annotated[
+        bool, typer.Option("--no-checksum", help="Walk headers only; do not read whole shards.")
+    ] = False,
+    workers: Workers = 1,
+    folder: IndexFolder = None,
+    as_json: Json = False,
 ) -> None:
-    """Count and locate the samples of shards; the index is kept beside them."""
-    from mammut_clip.data.index import ShardIndex
+    """Count and locate the samples of shards; stopped, the same command continues. Exit code 3: some are damaged."""
+    from mammut_clip.data.shards.build import known_shards
+    from mammut_clip.data.shards.index import Shard, summary_of
+    from mammut_clip.data.shards.index_files import Depth
+    from mammut_clip.data.shards.sources import expand_sources
+    from mammut_clip.data.shards.storage import ShardStorage
     from mammut_clip.tables import progress_bar
 
+    if counts_only and no_checksum:
+        raise InputError("--counts-only --no-checksum: expected one of them; counting opens no shard anyway")
+    depth = Depth.COUNTED if counts_only else Depth.WALKED if no_checksum else Depth.CHECKSUMMED
     with progress_bar("indexing shards") as advance:
-        summary = ShardIndex.open(sources, advance).summary()
-    _finish(summary, as_json)
+        known = known_shards(
+            expand_sources(sources),
+            ShardStorage(),
+            folder=None if folder is None else str(folder),
+            enough=depth,
+            wanted=depth,
+            workers=workers,
+            progress=advance,
+        )
+    for file in sorted({located.file.path for located in known.values()}):
+        print(f"index: {file}", file=sys.stderr)
+    _finish(summary_of(Shard.of(url, located.entry) for url, located in known.items()), as_json)
+    raise typer.Exit(3 if any(located.entry.problem is not None for located in known.values()) else 0)
+
+
+@app.command()
+def check(
+    sources: Sources,
+    decode: Annotated[bool, typer.Option("--decode", help="Decode every picture and caption, too.")] = False,
+    workers: Workers = 1,
+    folder: IndexFolder = None,
+    as_json: Json = False,
+) -> None:
+    """Compare shards with their index: there, of the same size, samples and bytes? Exit code 3: not all of them."""
+    from mammut_clip.data.shards.check import check_sources
+    from mammut_clip.data.shards.storage import ShardStorage
+    from mammut_clip.tables import progress_bar
+
+    with progress_bar("checking shards") as advance:
+        report = check_sources(
+            sources,
+            ShardStorage(),
+            folder=None if folder is None else str(folder),
+            decode=decode,
+            workers=workers,
+            progress=advance,
+        )
+    _finish(report.as_dict(), as_json)
+    raise typer.Exit(0 if report.is_clean else 3)
 
 
 @app.command()
@@ -77,17 +148,17 @@ def tokenizer(
     as_json: Json = False,
 ) -> None:
     """Learn a small lower-casing BPE from captions, for models too small for CLIP's 49,408 ids."""
-    from mammut_clip.data.index import ShardIndex
-    from mammut_clip.data.reader import ShardReader
+    from mammut_clip.data.shards.captions_in_order import CaptionsInOrder
+    from mammut_clip.data.shards.index import ShardIndex
+    from mammut_clip.data.shards.storage import ShardStorage
     from mammut_clip.data.tokenizer_files import train_tokenizer
 
     if out.exists():
         raise InputError(f"{out}: exists already, and runs may depend on its ids; expected the name of a new file")
-    found = ShardIndex.open(sources)
-    reader = ShardReader(found)
-    places = ((shard, sample) for shard, count in enumerate(found.counts) for sample in range(count))
-    train_tokenizer((reader.read(*place)[1] for place in places), vocab_size, out)
-    _finish({"tokenizer": str(out), "vocab_size": vocab_size, "captions": len(found)}, as_json)
+    captions = CaptionsInOrder(ShardIndex.of_sources(sources), ShardStorage())
+    train_tokenizer(captions, vocab_size, out)
+    skipped = {"skipped": captions.skipped} if captions.skipped else {}
+    _finish({"tokenizer": str(out), "vocab_size": vocab_size, "captions": captions.read} | skipped, as_json)
 
 
 def _packed(work: Callable[..., Any], max_side: int | None, background: str | None, as_json: bool) -> None:
@@ -214,3 +285,6 @@ def _lines(path: Path | None) -> list[str] | None:
     if not lines:
         raise InputError(f"{path}: expected one entry a line, found none")
     return lines
+
+
+app.command()(describe)

@@ -2,12 +2,13 @@
 
 import math
 import re
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 from benchmarks.result import Result, Row, read_results, write_result
-from benchmarks.run import BENCHMARKS, ON_A_DEVICE
+from benchmarks.run import BENCHMARKS, BESIDE_PEERS, ON_A_DEVICE
 from benchmarks.table import table
 from pydantic import ValidationError
 
@@ -33,7 +34,7 @@ def test_every_result_carries_all_facts(results: list[Result]) -> None:
         assert facts.cpu and facts.cores >= 1 and facts.memory_gb > 0 and facts.seconds > 0, result.name
         assert {"python", "torch", "open_clip_torch", "webdataset", "numpy"} <= set(facts.versions), result.name
         assert len(facts.load_before) == len(facts.load_after) == 3, result.name
-        if result.name.startswith("train"):
+        if result.name.removesuffix("_cpu").removesuffix("_cuda") in BESIDE_PEERS:
             assert {"python", "torch", "open_clip_torch", "webdataset"} <= set(facts.peer_versions)
             assert facts.peer_versions["torch"] == facts.versions["torch"], "unlike PyTorch on the two sides"
 
@@ -75,3 +76,13 @@ def test_ratio_is_the_median_over_neighbouring_repetitions() -> None:
     row = Row("s", "samples/s", "higher", [100.0, 10.0, 50.0], "peer", [50.0, 10.0, 20.0])
     assert row.ratio == 2.0  # 2, 1, 2.5; the ratio of medians would be 2.5
     assert Row("s", "s", "lower", [1.0]).ratio is None
+
+
+def test_a_target_is_of_the_ratio_where_there_is_a_peer(results: list[Result]) -> None:
+    rows = [
+        Row("s", "samples/s", "higher", [3.0], "peer", [2.0], target=1.25),
+        Row("s", "s", "lower", [3.0], target=4.0),
+    ]
+    page = table([replace(results[0], rows=rows)])
+    assert "| 1.5 (1.5 to 1.5) | higher (target ratio at least 1.25) |" in page
+    assert "| lower (target at most 4) |" in page

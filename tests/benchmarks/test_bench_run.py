@@ -17,7 +17,7 @@ def test_list_names_every_benchmark_and_runs_none() -> None:
     assert done.returncode == 0, done.stderr
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert names == list(BENCHMARKS)
-    assert {"start_up", "fit_law", "toy_world", "data_read", "train", "models", "caption_loss"} <= set(names)
+    assert {"start_up", "fit_law", "toy_world", "data", "train", "models", "caption_loss"} <= set(names)
 
 
 def test_an_unknown_name_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:

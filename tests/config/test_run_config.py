@@ -40,6 +40,11 @@ def test_the_resolved_config_is_complete_and_reads_back_equal(model: Any) -> Non
     assert validate(RunConfig, parse_yaml(text, "x"), "x") == config
 
 
+def test_a_name_that_looks_like_a_number_reads_back_as_a_name() -> None:
+    config = validate(RunConfig, values(name="1e3", data={"train": ["2E4"]}), "run.yaml")
+    assert validate(RunConfig, parse_yaml(to_yaml(config), "x"), "x") == config
+
+
 def test_steps_follow_from_the_budget() -> None:
     assert validate(RunConfig, values(), "x").steps == 100
     rounded = validate(RunConfig, values(samples_seen=1000), "x")
@@ -66,6 +71,7 @@ def test_an_architecture_may_be_written_out() -> None:
         ({"model": "cap_toy-XS", "evaluation": {"suite": "toy"}}, "cap has none"),
         ({"model": {"family": "clip", "embed_dim": 8}}, "vision_cfg: this key is required"),
         ({"format": 0}, "format 0"),
+        ({"format": 1, "data": {"train": ["x"], "shuffle_shards": 2}}, "of format 1, this program reads format 2"),
         ({"format": 99}, "format 99"),
         ({"name": "../x"}, "letters, digits"),
         ({"optimizer": {"lr": -1}}, "optimizer.lr"),

@@ -8,7 +8,7 @@ import pytest
 
 from mammut_clip.config.errors import InputError
 from mammut_clip.data.evalset import EvalSet
-from mammut_clip.data.shard_writer import ShardSetWriter, eval_key, eval_shard_name, write_eval_description
+from mammut_clip.data.shards.shard_writer import ShardSetWriter, eval_key, eval_shard_name, write_eval_description
 
 
 def npy(array: np.ndarray) -> bytes:

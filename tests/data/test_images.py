@@ -46,11 +46,22 @@ def test_evaluation_equals_open_clip(size: tuple[int, int], mode: str, target: i
     assert torch.allclose(FloatTransform(EvalTransform(target))(image), theirs, atol=1e-5)
 
 
-def test_normalize_is_open_clips() -> None:
-    images = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_normalize_is_open_clips(layout: torch.memory_format) -> None:
+    images = torch.randint(0, 256, (2, 3, 9, 8), dtype=torch.uint8).to(memory_format=layout)
     theirs = torch.stack([tvf.normalize(image.float() / 255, CLIP_MEAN, CLIP_STD) for image in images])
     ours = normalize(images)
-    assert ours.dtype == torch.float32 and torch.allclose(ours, theirs, atol=1e-5)
+    assert ours.dtype == torch.float32 and ours.is_contiguous() and torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_normalize_has_one_result_for_each_byte() -> None:
+    # Runs continue under later versions with the same inputs: x * 1 / (255 s) - m / s in float32, to the last bit.
+    images = torch.arange(256, dtype=torch.uint8).expand(2, 3, 4, 256)
+    scale = torch.tensor([1 / (255 * s) for s in CLIP_STD]).view(-1, 1, 1)
+    shift = torch.tensor([-m / s for m, s in zip(CLIP_MEAN, CLIP_STD, strict=True)]).view(-1, 1, 1)
+    expected = torch.addcmul(shift, images.float(), scale)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        assert torch.equal(normalize(images.contiguous(memory_format=layout)), expected)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -12,10 +12,11 @@ from PIL import Image
 from mammut_clip.config.errors import InputError
 from mammut_clip.data.evalset import EvalSet
 from mammut_clip.data.images import open_picture
-from mammut_clip.data.index import ShardIndex
 from mammut_clip.data.pack import pack_classification, pack_retrieval, pack_train
 from mammut_clip.data.pictures import PictureOptions
-from mammut_clip.data.reader import ShardReader
+from mammut_clip.data.shards.index import ShardIndex
+from mammut_clip.data.shards.storage import ShardStorage
+from mammut_clip.data.stream.sample_reader import Place, SampleReader
 
 FORMATS = ("jpg", "png", "webp", "bmp", "gif")
 
@@ -49,9 +50,10 @@ def write_table(path: Path, rows: list[dict[str, object]]) -> Path:
 
 
 def read_back(folder: Path) -> list[tuple[bytes, str]]:
-    index = ShardIndex.open([str(folder)])
-    reader = ShardReader(index)
-    return [reader.read(shard, sample) for shard, count in enumerate(index.counts) for sample in range(count)]
+    index = ShardIndex.of_sources([str(folder)])
+    reader = SampleReader(index, ShardStorage(), text=True, record=False)
+    places = [Place(shard, sample) for shard, count in enumerate(index.counts) for sample in range(count)]
+    return [(raw.image or b"", (raw.text or b"").decode()) for raw in reader.read(places)]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".jsonl"])
@@ -89,7 +91,7 @@ def test_several_captions_make_several_samples(tmp_path: Path, images: Path) -> 
     table = write_table(tmp_path / "t.jsonl", rows)
     pack_train(table, images, tmp_path / "out", image_column="file", caption_columns=("name", "words"), key_column="id")
     assert [caption for _, caption in read_back(tmp_path / "out")] == ["a cat", "cat", "animal", "dog"]
-    index = ShardIndex.open([str(tmp_path / "out")])
+    index = ShardIndex.of_sources([str(tmp_path / "out")])
     assert [index.key(0, sample) for sample in range(4)] == ["cat_0", "cat_1", "cat_2", "dog"]
 
 

@@ -9,8 +9,9 @@ import pytest
 from mammut_clip.config.errors import InputError
 from mammut_clip.data.evalset import EvalSet
 from mammut_clip.data.images import open_picture
-from mammut_clip.data.index import ShardIndex
-from mammut_clip.data.reader import ShardReader
+from mammut_clip.data.shards.index import ShardIndex
+from mammut_clip.data.shards.storage import ShardStorage
+from mammut_clip.data.stream.sample_reader import Place, SampleReader
 from mammut_clip.data.toy_shards import write_toy_evals, write_toy_train
 from mammut_clip.data.toy_words import SHAPES, held_out_pairs, pair_name
 from mammut_clip.data.toy_world import TRAIN, ToyWorld
@@ -39,11 +40,12 @@ def test_same_recipe_same_bytes_continued_or_not(tmp_path: Path) -> None:
 
 def test_shards_hold_the_world(tmp_path: Path) -> None:
     write_toy_train(tmp_path, 60, 2, 50, 40)
-    reader = ShardReader(ShardIndex.open([str(tmp_path)]))
-    data, caption = reader.read(1, 3)
+    reader = SampleReader(ShardIndex.of_sources([str(tmp_path)]), ShardStorage(), text=True, record=False)
+    [sample] = reader.read([Place(1, 3)])
+    assert sample.image is not None and sample.text is not None
     expected = ToyWorld(2, 40).sample(TRAIN, 53)
-    assert caption == expected.caption
-    assert np.abs(np.asarray(open_picture(data), dtype=float) - expected.image).mean() < 5
+    assert sample.text.decode() == expected.caption
+    assert np.abs(np.asarray(open_picture(sample.image), dtype=float) - expected.image).mean() < 5
 
 
 def test_another_recipe_in_the_folder_is_refused(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def make_run(tmp_path: Path, toy_shards: Path) -> MakeRun:
             "model": "mammut_toy-XS",
             "samples_seen": 512,
             "global_batch_size": 32,
-            "data": {"train": [str(toy_shards)], "workers": 0, "shuffle_shards": 2},
+            "data": {"train": [str(toy_shards)], "workers": 0, "shuffle": {"lanes": 4, "window": 32}},
             "optimizer": {"lr": 1e-3},
             "schedule": {"warmup": 64},
             "logging": {"every": 32},

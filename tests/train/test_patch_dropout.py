@@ -10,6 +10,8 @@ CPU = torch.device("cpu")
 def test_a_sample_keeps_the_same_patches_in_every_batch() -> None:
     whole = kept_patches(range(100, 132), 7, 49, 24, CPU)
     assert torch.equal(kept_patches(range(108, 116), 7, 49, 24, CPU), whole[8:16])
+    assert torch.equal(kept_patches(range(101, 132, 4), 7, 49, 24, CPU), whole[1::4]), "a rank's part of a batch"
+    assert torch.equal(kept_patches(range(131, 132, 4), 7, 49, 24, CPU), whole[31:])
     assert not torch.equal(kept_patches(range(100, 132), 8, 49, 24, CPU), whole)
 
 

@@ -21,11 +21,16 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1 with two corrections: `1e-3` is a number, and a key given twice is an error."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*)?\.?\d+([eE][-+]?\d+)$"),
-    list("-+0123456789."),
-)
+class _Dumper(yaml.SafeDumper):
+    """Writes what _Loader reads: the text `1e-3` gets quotes."""
+
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(\d[\d_]*)?\.?\d+([eE][-+]?\d+)$"),
+        list("-+0123456789."),
+    )
 
 
 def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -102,7 +107,8 @@ def load_config(schema: type[C], path: Path, overrides: list[str] | None = None)
 
 def to_yaml(config: Config) -> str:
     """The complete config as YAML that reads back as the same config."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+    values = config.model_dump(mode="json")
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 def _explain(schema: type[BaseModel], entry: Any) -> Problem:
@@ -122,7 +128,10 @@ def _explain(schema: type[BaseModel], entry: Any) -> Problem:
         return Problem(key, message) if isinstance(value, dict) else Problem(key, message, value)
     if kind == "literal_error":
         return Problem(key, f"expected {entry['ctx']['expected']}", value)
-    return Problem(key, entry["msg"][0].lower() + entry["msg"][1:].replace("Input", "the value"), value)
+    if kind == "model_type":
+        return Problem(key, f"expected a mapping (keys: {', '.join(_fields_at(schema, location))})", value)
+    message = entry["msg"].replace("Input should", "the value should")
+    return Problem(key, message[0].lower() + message[1:], value)
 
 
 def _fields_at(schema: type[BaseModel], location: list[Any]) -> list[str]:

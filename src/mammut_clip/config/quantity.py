@@ -45,3 +45,33 @@ Samples = Annotated[
     PlainSerializer(format_quantity, return_type=str, when_used="json"),
 ]
 """A number of samples seen (image-text pairs), written `1280000` or `1.28M`."""
+
+_BYTES = {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def parse_bytes(value: Any) -> int:
+    """Read `500GB` as 500 * 10**9 and `1GiB` as 2**30. Raises ValueError for anything else, and for 0."""
+    text = str(value).strip().replace(",", "").replace("_", "").upper()
+    unit = next((unit for unit in _BYTES if text.endswith(unit)), "")
+    try:
+        number = Decimal(text[: len(text) - len(unit)]) * _BYTES.get(unit, 1)
+    except InvalidOperation:
+        number = Decimal(0)
+    if isinstance(value, bool) or not number.is_finite() or number != int(number) or number < 1:
+        raise ValueError("expected a number of bytes such as 500GB, 512MiB or 1000000")
+    return int(number)
+
+
+def format_bytes(number: int) -> str:
+    """Write 500 * 10**9 as `500GB`: the largest unit of which it is a whole number."""
+    factor, unit = max(((f, u) for u, f in _BYTES.items() if number % f == 0), default=(1, ""))
+    spelled = unit.replace("IB", "iB")
+    return f"{number // factor}{spelled}"
+
+
+Bytes = Annotated[
+    int,
+    BeforeValidator(parse_bytes, json_schema_input_type=int | str),
+    PlainSerializer(format_bytes, return_type=str, when_used="json"),
+]
+"""A number of bytes, written `500GB`, `1GiB` or `1000000`."""

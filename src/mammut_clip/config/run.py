@@ -6,7 +6,7 @@ All amounts of training (budget, warm-up, cooldown, checkpoint and log points) a
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
 from mammut_clip.config.base import Config
 from mammut_clip.config.data import DataConfig
@@ -14,7 +14,7 @@ from mammut_clip.config.errors import ConfigError, Problem
 from mammut_clip.config.model import ModelConfig, load_model_config
 from mammut_clip.config.quantity import Samples, format_quantity
 
-FORMAT = 1
+FORMAT = 2
 """The version of this schema. It changes when an older config would mean something else."""
 
 SAFE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._=+-]{0,127}$")
@@ -198,13 +198,18 @@ class RunConfig(Config):
         """Samples seen at the end, a whole number of batches."""
         return self.steps * self.global_batch_size
 
-    @model_validator(mode="after")
-    def _possible(self) -> "RunConfig":
-        if self.format != FORMAT:
+    @field_validator("format")
+    @classmethod
+    def _of_this_version(cls, found: int) -> int:
+        if found != FORMAT:
             raise ValueError(
-                f"this config is of format {self.format}, this program reads format {FORMAT}: "
+                f"this config is of format {found}, this program reads format {FORMAT}: "
                 "use the version of mammut-clip named in the run's manifest.json, or remove the line and check each key"
             )
+        return found
+
+    @model_validator(mode="after")
+    def _possible(self) -> "RunConfig":
         batch, budget = self.global_batch_size, self.samples_seen
         if batch > budget:
             raise ValueError(

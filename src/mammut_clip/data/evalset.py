@@ -20,9 +20,9 @@ import numpy.typing as npt
 
 from mammut_clip.config.base import nearest
 from mammut_clip.config.errors import InputError
-from mammut_clip.data import tar
-from mammut_clip.data.index import IMAGE_EXTENSIONS
-from mammut_clip.data.shard_writer import CLASSNAMES, DATASET_TYPE, SHARD_COUNT, TEMPLATES, eval_shard_name
+from mammut_clip.data.shards import tar
+from mammut_clip.data.shards.rows import IMAGE_EXTENSIONS
+from mammut_clip.data.shards.shard_writer import CLASSNAMES, DATASET_TYPE, SHARD_COUNT, TEMPLATES, eval_shard_name
 
 EvalType = Literal["classification", "retrieval", "segmentation"]
 Mask = npt.NDArray[np.uint8]
@@ -154,7 +154,7 @@ def _entries(shard: Path, type_: EvalType) -> Iterator[_Entry]:
     if not shard.is_file():
         raise InputError(f"{shard}: no such shard, although {SHARD_COUNT} counts it")
     wanted = _TARGETS[type_]
-    for sample in tar.samples(shard):
+    for sample in tar.samples_of_file(shard):
         image = next((sample.members[e] for e in IMAGE_EXTENSIONS if e in sample.members), None)
         target = sample.members.get(wanted)
         if image is None or target is None:

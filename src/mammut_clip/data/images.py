@@ -1,14 +1,15 @@
 """Pictures from bytes to uint8 tensors [3, H, W], as open_clip crops and resizes them; normalised on the
 device.
 
-PIL decodes and interpolates (bicubic) everywhere, so that results equal open_clip's to the last bit before
-normalisation. torchvision's own JPEG decoder gives the same pixels sooner, but is deprecated from 0.29 on.
+PIL decodes and interpolates (bicubic), so that results equal open_clip's to the last bit before normalisation.
+Training reads through `decode.TrainDecoder`, which has a faster way beside this one.
 """
 
 import io
 import math
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -24,36 +25,70 @@ class PictureError(ValueError):
     """Bytes that are not a picture; the message says why."""
 
 
+class GiantPictureError(PictureError):
+    """More pixels than twice `PIL.Image.MAX_IMAGE_PIXELS`; seen before they are decoded."""
+
+
 def normalize(images: Tensor, mean: tuple[float, ...] = CLIP_MEAN, std: tuple[float, ...] = CLIP_STD) -> Tensor:
-    """uint8 [B, 3, H, W] -> float32 [B, 3, H, W]: (x / 255 - mean) / std, on the device the images are on."""
-    scale = torch.tensor([1 / (255 * s) for s in std], device=images.device).view(-1, 1, 1)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=images.device).view(-1, 1, 1)
-    return torch.addcmul(shift, images.float(), scale)
+    """uint8 [B, 3, H, W] in any memory order -> float32 [B, 3, H, W], contiguous: (x / 255 - mean) / std, on the
+    device the images are on."""
+    scale, shift = _scale_and_shift(mean, std, images.device)
+    floats = images.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+    return torch.addcmul(shift, floats, scale, out=floats)
+
+
+@lru_cache(maxsize=8)  # on a GPU, making them would let the host wait for the device at every step
+def _scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(-1, 1, 1)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device).view(-1, 1, 1)
+    return scale, shift
 
 
 def open_picture(data: bytes) -> Image.Image:
     """A picture in its own mode, completely decoded. Raises PictureError."""
+    picture = open_header(data)
     try:
-        picture = Image.open(io.BytesIO(data))
         picture.load()
-    except Image.DecompressionBombError as error:
-        raise PictureError(f"larger than any sensible picture: {error}") from error
-    except UnidentifiedImageError as error:
-        start = data[:8].hex(" ") or "nothing"
-        raise PictureError(f"not in any known format; {len(data)} bytes that start with {start}") from error
-    except Exception as error:  # PIL's decoders raise what they stumble over: SyntaxError, struct.error
-        raise PictureError(f"cannot be decoded ({error}); {len(data)} bytes") from error
+    except Exception as error:
+        raise _explained(error, data) from error
     return picture
 
 
-def to_tensor(picture: Image.Image) -> Tensor:
-    """PIL picture -> RGB uint8 [3, h, w]."""
-    return torch.from_numpy(np.array(to_rgb(picture))).permute(2, 0, 1).contiguous()
+def open_header(data: bytes) -> Image.Image:
+    """A picture whose size and mode are known, and whose pixels `load_rgb` decodes. Raises PictureError."""
+    try:
+        return Image.open(io.BytesIO(data))
+    except Exception as error:
+        raise _explained(error, data) from error
+
+
+def load_rgb(picture: Image.Image, data: bytes) -> Image.Image:
+    """What `open_header` opened, completely decoded, in RGB. Raises PictureError."""
+    try:
+        picture.load()
+        return to_rgb(picture)
+    except Exception as error:
+        raise _explained(error, data) from error
+
+
+def _explained(error: Exception, data: bytes) -> PictureError:
+    """PIL's decoders raise what they stumble over: SyntaxError, struct.error."""
+    if isinstance(error, Image.DecompressionBombError):
+        return GiantPictureError(f"larger than any sensible picture: {error}")
+    if isinstance(error, UnidentifiedImageError):
+        start = data[:8].hex(" ") or "nothing"
+        return PictureError(f"not in any known format; {len(data)} bytes that start with {start}")
+    return PictureError(f"cannot be decoded ({error}); {len(data)} bytes")
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
     """The picture in RGB."""
     return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def to_tensor(picture: Image.Image) -> Tensor:
+    """PIL picture -> RGB uint8 [3, h, w]."""
+    return torch.from_numpy(np.array(to_rgb(picture))).permute(2, 0, 1).contiguous()
 
 
 @dataclass(frozen=True)
@@ -71,10 +106,16 @@ class TrainTransform:
     def crop(self, picture: Image.Image, seed: int) -> Image.Image:
         """An RGB picture -> S x S pixels."""
         size = (self.image_size, self.image_size)
-        if self.crop_scale != (1.0, 1.0):
-            top, left, height, width = random_crop(picture.height, picture.width, self.crop_scale, seed)
+        top, left, height, width = self.box(picture.height, picture.width, seed)
+        if (width, height) != picture.size:
             picture = picture.crop((left, top, left + width, top + height))
         return picture if picture.size == size else picture.resize(size, Image.Resampling.BICUBIC)
+
+    def box(self, height: int, width: int, seed: int) -> tuple[int, int, int, int]:
+        """Top, left, height and width of what is kept of a picture."""
+        if self.crop_scale == (1.0, 1.0):
+            return 0, 0, height, width
+        return random_crop(height, width, self.crop_scale, seed)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from mammut_clip.config.base import nearest
 from mammut_clip.config.errors import InputError
-from mammut_clip.data.index import IMAGE_EXTENSIONS, ShardIndex
 from mammut_clip.data.packing import Candidate, Layout, PackReport, pack
 from mammut_clip.data.pictures import BadRowError, PictureOptions
-from mammut_clip.data.shard_writer import (
+from mammut_clip.data.shards.index import ShardIndex
+from mammut_clip.data.shards.rows import IMAGE_EXTENSIONS
+from mammut_clip.data.shards.shard_writer import (
     eval_key,
     eval_shard_name,
     train_shard_name,
@@ -63,7 +64,7 @@ def pack_train(
 
     layout = Layout("", train_shard_name, lambda number: f"{number:09d}", samples_per_shard)
     report = pack(candidates(), len(rows), str(table), out, layout, pictures, skip_bad, progress)
-    ShardIndex.open([str(out)])
+    ShardIndex.of_sources([str(out)])
     return report
 
 

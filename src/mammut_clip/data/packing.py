@@ -14,7 +14,7 @@ from typing import Any
 from mammut_clip.config.atomic import scratch_folder, write_text
 from mammut_clip.config.errors import InputError
 from mammut_clip.data.pictures import BadRowError, PictureOptions, read_picture
-from mammut_clip.data.shard_writer import ShardSetWriter
+from mammut_clip.data.shards.shard_writer import ShardSetWriter
 
 QUARANTINE = "quarantine.csv"
 _SHOWN = 10

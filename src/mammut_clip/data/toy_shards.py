@@ -22,8 +22,8 @@ import numpy as np
 from mammut_clip.config.atomic import write_text
 from mammut_clip.config.errors import InputError
 from mammut_clip.data import toy_world
-from mammut_clip.data.index import ShardIndex
-from mammut_clip.data.shard_writer import (
+from mammut_clip.data.shards.index import ShardIndex
+from mammut_clip.data.shards.shard_writer import (
     ShardSetWriter,
     eval_key,
     eval_shard_name,
@@ -72,7 +72,7 @@ def write_toy_train(
         done += written
         if progress is not None:
             progress(done, samples)
-    return ShardIndex.open([str(path) for path in paths])
+    return ShardIndex.of_sources([str(path) for path in paths])
 
 
 _Job = tuple[Path, ToyWorld, int, int]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mammut_clip.config.errors import InputError
-from mammut_clip.data.mixing import mix
+from mammut_clip.data.order.mixing import mix
 from mammut_clip.data.toy_shapes import TILTS, Floats, stamp
 from mammut_clip.data.toy_words import (
     OPENINGS,

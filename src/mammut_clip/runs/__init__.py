@@ -1,7 +1,7 @@
 """The run directory and the results table: the only contract between training, evaluation, sweeps and fits.
 
 runs/<sweep>/<run>/config.yaml, manifest.json, metrics.jsonl, status.json,
-                   checkpoints/<samples>/, evals/<samples>/<task>.json, logs/
+                   checkpoints/<samples>/, evals/<samples>/<task>.json, quarantine/<rank>.jsonl, logs/
 runs/<sweep>/results.parquet
 """
 

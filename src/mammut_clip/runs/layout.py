@@ -73,6 +73,10 @@ class RunDir:
         return self.path / "metrics.jsonl"
 
     @property
+    def quarantine_folder(self) -> Path:
+        return self.path / "quarantine"
+
+    @property
     def status_file(self) -> Path:
         return self.path / "status.json"
 

@@ -29,7 +29,7 @@ def rows_of(run: RunDir) -> list[dict[str, Any]]:
         "state": run.status.state,
         "family": config.model.architecture.family,
         "model": config.model.name,
-        "dataset": ",".join(config.data.train),
+        "dataset": config.data.label,
         "seed": config.seed,
         "schedule": config.schedule.kind,
         "lr": config.optimizer.lr,

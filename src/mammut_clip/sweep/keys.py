@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
@@ -61,6 +61,8 @@ def _walk(schema: type[BaseModel], prefix: str) -> Iterator[tuple[str, Key]]:
 def _sections(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
+    if get_origin(annotation) is list:
+        return []  # its items have no names of their own
     return [section for argument in get_args(annotation) for section in _sections(argument)]
 
 

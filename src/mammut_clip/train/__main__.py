@@ -56,7 +56,7 @@ def train_targets(
     try:
         for target, config in configs:
             config.check_world_size(process.world_size, target)
-            _check_shards(target, config)
+            _check_data(target, config)
         callbacks = [evaluation_callback(config) for _, config in configs]
         runs = [_run_dir(target, config, runs_root, process) for target, config in configs]
         pairs = zip(runs, callbacks, strict=True)
@@ -66,14 +66,22 @@ def train_targets(
         stop_process()
 
 
-def _check_shards(target: str, config: RunConfig) -> None:
-    """Raise ConfigError where a source of training data is not there: before a run directory exists."""
-    from mammut_clip.data.sources import expand_sources
+def _check_data(target: str, config: RunConfig) -> None:
+    """Raise InputError where training data or the place of their cache is not there: before a run directory exists."""
+    from mammut_clip.data.shards.cache import expand_folder
+    from mammut_clip.data.shards.sources import expand_sources
 
-    try:
-        expand_sources(config.data.train)
-    except InputError as error:
-        raise ConfigError(target, [Problem("data.train", str(error))]) from error
+    problems = []
+    for number, dataset in enumerate(config.data.datasets):
+        try:
+            expand_sources(dataset.sources)
+        except InputError as error:
+            is_mixture = dataset in config.data.train
+            problems.append(Problem(f"data.train.{number}.sources" if is_mixture else "data.train", str(error)))
+    if problems:
+        raise ConfigError(target, problems)
+    if config.data.cache is not None:
+        expand_folder(config.data.cache.folder)
 
 
 def _run_dir(target: str, config: RunConfig, runs_root: Path, process: Any) -> RunDir:

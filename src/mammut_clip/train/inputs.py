@@ -26,6 +26,11 @@ class StepInputs:
     kept_patches: Tensor | None
     """[B, K] int64, the patches that are looked at; None for all."""
 
+    def tensors(self) -> list[Tensor]:
+        """All of them."""
+        parts = (self.images, self.ids, *(self.captions or ()), self.kept_patches)
+        return [part for part in parts if part is not None]
+
 
 def prepare(batch: Batch, config: RunConfig, device: torch.device) -> StepInputs:
     """A batch without what changes nothing: columns behind the texts, labels of padding, passes of weight 0.
@@ -45,9 +50,11 @@ def prepare(batch: Batch, config: RunConfig, device: torch.device) -> StepInputs
 
 
 def _travel(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on the device, copied without waiting."""
-    if device.type == "cuda" and not tensor.is_pinned():
-        tensor = tensor.contiguous().pin_memory()
+    """The tensor on the device, copied without waiting, which needs dense and pinned memory."""
+    if device.type == "cuda":
+        layout = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
+        tensor = tensor.contiguous(memory_format=layout)
+        tensor = tensor if tensor.is_pinned() else tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 def kept_patches(positions: range, seed: int, patches: int, kept: int, device: torch.device) -> Tensor:
     """For the samples at `positions` [B]: `kept` of `patches` indices each, ascending -> [B, kept] int64."""
-    samples = torch.arange(positions.start, positions.stop, device=device)[:, None]
+    samples = torch.arange(positions.start, positions.stop, positions.step, device=device)[:, None]
     numbers = _mixed(samples * patches + torch.arange(patches, device=device) + _mixed_number(seed))
     return numbers.topk(kept, dim=1, sorted=False).indices.sort(dim=1).values
 

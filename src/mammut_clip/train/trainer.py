@@ -1,12 +1,12 @@
 """The training of one run, from its run directory: build, resume, loop, record.
 
 How a run resumes: (1) the model is built from the seed, (2) parallelised, (3) the latest complete checkpoint is loaded
-into model and optimiser, (4) metrics after it are dropped, (5) the stream starts at its position. Nothing else is kept.
+into model and optimiser, (4) metrics and quarantine after it are dropped, (5) the stream starts at its position.
 """
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 import torch
@@ -17,17 +17,20 @@ from mammut_clip.config.atomic import DiskFullError
 from mammut_clip.config.errors import RunInterruptedError
 from mammut_clip.config.run import RunConfig
 from mammut_clip.cost import gflops_per_sample
-from mammut_clip.data.stream import TrainStream, open_train_stream
-from mammut_clip.data.text import load_tokenizer, tokenizer_digest
+from mammut_clip.data.stream import Batch
+from mammut_clip.data.text import tokenizer_digest
 from mammut_clip.distributed import Process
 from mammut_clip.models.measure import with_costs
 from mammut_clip.runs.layout import RunDir
 from mammut_clip.runs.records import State, Status
 from mammut_clip.train import checkpoint as checkpoints
-from mammut_clip.train.inputs import prepare
+from mammut_clip.train.ahead import inputs_ahead
+from mammut_clip.train.bad_sample_limit import TooManyBadSamplesError
+from mammut_clip.train.data_watch import DataWatch
 from mammut_clip.train.interrupt import InterruptWatch
 from mammut_clip.train.logs import attempt_log, logger
 from mammut_clip.train.manifest import make_manifest
+from mammut_clip.train.open_data import open_data
 from mammut_clip.train.optimizer import make_optimizer
 from mammut_clip.train.parallel import bare, build_parallel, log_scale_of
 from mammut_clip.train.schedule import learning_rate
@@ -53,7 +56,8 @@ class Trainer:
             torch.set_num_threads(self.config.parallel.threads)
 
     def train(self) -> None:
-        """Raises RunInterruptedError, LossIsNotFiniteError, DiskFullError or InputError; status.json says so too."""
+        """Raises RunInterruptedError, LossIsNotFiniteError, TooManyBadSamplesError, DiskFullError or InputError;
+        status.json says so too."""
         before = self.run.status
         self._attempts, self._spent = before.attempts + 1, before.train_seconds
         self._samples = before.samples_seen
@@ -72,12 +76,14 @@ class Trainer:
         except Exception as error:
             with suppress(DiskFullError):  # then `error` says so already
                 self._write_status("failed", f"{type(error).__name__}: {error}")
+            if isinstance(error, TooManyBadSamplesError):
+                self.process.wait_for_all()  # all ranks raise it: none ends the job before rank 0 has said why
             raise
 
     def _train(self, watch: InterruptWatch) -> None:
         config, process = self.config, self.process
         self.run.check_tokenizer(tokenizer_digest(config.model.architecture.text_cfg))
-        stream = self._open_stream()
+        stream = open_data(config, process)
         architecture = with_costs(config.model.architecture)
         resumes = bool(self.run.checkpoints)  # then first weights are not worth fetching from a hub
         model = build_parallel(architecture.without_pretraining() if resumes else architecture, config, process)
@@ -93,27 +99,15 @@ class Trainer:
             process.world_size,
         )
         gflops = gflops_per_sample(architecture).exact_step
-        with Telemetry(self.run, config, process, self._samples, gflops) as telemetry:
-            self._loop(stream, model, optimizer, telemetry, watch)
+        data = DataWatch(self.run, stream.order, process, self._samples)
+        with (
+            Telemetry(self.run, config, process, data, self._samples, gflops) as telemetry,
+            # on every way out the workers and threads that load ahead end here
+            closing(stream.batches(self._samples, config.total_samples)) as batches,
+        ):
+            self._loop(data.watch(batches), data, model, optimizer, telemetry, watch)
         self._measure(model)
         self._write_status("finished")
-
-    def _open_stream(self) -> TrainStream:
-        config, architecture, process = self.config, self.config.model.architecture, self.process
-        if not process.is_main:
-            process.wait_for_all()  # rank 0 writes the index of new shards, the others read it
-        stream = open_train_stream(
-            config.data,
-            load_tokenizer(architecture.text_cfg),
-            image_size=architecture.vision_cfg.image_size,
-            seed=config.seed,
-            global_batch_size=config.global_batch_size,
-            rank=process.rank,
-            world_size=process.world_size,
-        )
-        if process.is_main:
-            process.wait_for_all()
-        return stream
 
     def _resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
         found = self.run.checkpoints
@@ -124,7 +118,8 @@ class Trainer:
 
     def _loop(
         self,
-        stream: TrainStream,
+        batches: Iterator[Batch],
+        data: DataWatch,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         telemetry: Telemetry,
@@ -132,12 +127,12 @@ class Trainer:
     ) -> None:
         config, total = self.config, self.config.total_samples
         model.train()
-        for batch in stream.batches(self._samples, total):
+        for inputs in inputs_ahead(batches, config, self.process.device):
             start = self._samples
             # a tower of another package may have dropout: its draws belong to the position, not to what ran before
             torch.manual_seed(hash((config.seed, start, self.process.rank)))
             lr = learning_rate(start, total, config.optimizer.lr, config.schedule)
-            losses = compute_losses(model, prepare(batch, config, self.process.device), config, self.process)
+            losses = compute_losses(model, inputs, config, self.process)
             norm = optimiser_step(model, optimizer, losses, lr, config)
             self._samples = start + config.global_batch_size
             ended = self._samples >= total
@@ -145,6 +140,7 @@ class Trainer:
                 telemetry.log(self._samples, losses, lr, norm, self._logit_scale(model))
                 self._spent = telemetry.train_seconds
                 self._write_status("running")
+                data.check_damage(self._samples)
             signal_number = watch.agreed(self._samples // config.global_batch_size)
             if ended or signal_number or self._passes(start, config.checkpoint.every):
                 checkpoints.save(self.run, self._samples, model, optimizer, self.process)

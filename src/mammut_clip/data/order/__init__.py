@@ -1,0 +1,1 @@
+"""The order of samples: a pure function from a position to the sample that stands there."""

@@ -76,18 +76,20 @@ def _load(side: Side, folder: Path, python: Path) -> Loading:
 def _rows(pictures: Pictures, ours: Side, passes: Passes) -> list[Row]:
     setting = f"{pictures}, {ours}"
     targets = {"pil": pictures.pil, "fast": pictures.fast}
+    images = SHARDS * PER_SHARD
     rows = []
     for peer in PEERS:
-        pair = passes[ours], passes[peer]
-        per_cpu_second = [[SHARDS * PER_SHARD / found.cpu_seconds for found in side] for side in pair]
-        per_second = [[SHARDS * PER_SHARD / found.seconds for found in side] for side in pair]
         target = targets[ours] if peer == "open_clip_train" else None
-        rows.append(Row(setting, "images / CPU second", "higher", per_cpu_second[0], peer, per_cpu_second[1], target))
-        rows.append(Row(setting, "images / s", "higher", per_second[0], peer, per_second[1]))
-        pixels = [[found.mean_pixel for found in side] for side in pair]
-        tokens = [[found.mean_tokens for found in side] for side in pair]
-        rows.append(Row(setting, "mean pixel of a batch, 0 to 1", "equal", pixels[0], peer, pixels[1]))
-        rows.append(Row(setting, "mean tokens of a caption", "equal", tokens[0], peer, tokens[1]))
+        pair = passes[ours], passes[peer]
+        rates = [[images / found.cpu_seconds for found in side] for side in pair]
+        rows.append(Row(setting, "images / CPU second", "higher", rates[0], peer, rates[1], target))
+        rates = [[images / found.seconds for found in side] for side in pair]
+        rows.append(Row(setting, "images / s", "higher", rates[0], peer, rates[1]))
+    pair = passes[ours], passes[PEERS[0]]
+    pixels = [[found.mean_pixel for found in side] for side in pair]
+    rows.append(Row(setting, "mean pixel of a batch, 0 to 1", "equal", pixels[0], PEERS[0], pixels[1]))
+    tokens = [[found.mean_tokens for found in side] for side in pair]
+    rows.append(Row(setting, "mean tokens of a caption", "equal", tokens[0], PEERS[0], tokens[1]))
     return rows
 
 

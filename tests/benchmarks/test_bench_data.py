@@ -115,7 +115,7 @@ def test_data_has_targets_beside_open_clip_train(monkeypatch: pytest.MonkeyPatch
     shrink(monkeypatch, data, SHARDS=2, PER_SHARD=16, BATCH=8, IMAGE_SIZE=32)
     shrink(monkeypatch, data, PICTURES=(data.Pictures(64, 48, 1.2, 2.0),))
     found = data.measure(Settings(repeats=1))
-    check(found, 2 * 2 * 4)
+    check(found, 2 * 6)
     targets = {row.setting: row.target for row in found.rows if row.target is not None}
     assert targets == {"64 x 48 JPEG, pil": 1.2, "64 x 48 JPEG, fast": 2.0}
 

@@ -7,6 +7,7 @@ n those with position // W % n == w, so that lanes of the order stay with worker
 nothing about what comes out. The stream has no state besides the position that the caller holds.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -122,7 +123,7 @@ class TrainStream:
             batch_size=None,
             num_workers=self._workers,
             prefetch_factor=_BATCHES_AHEAD,
-            worker_init_fn=_outlive_signals,
+            worker_init_fn=_settle_in,
         )
         # The workers start here, in the main thread; another one puts their pieces together while the model computes.
         others = set(multiprocessing.active_children())
@@ -184,11 +185,16 @@ def _batch(pieces: list[Piece], rows: list[range], positions: range, pin: bool) 
     return Batch(images.permute(0, 3, 1, 2), ids, positions, bad, seconds)
 
 
-def _outlive_signals(_: int) -> None:
-    """Signals that tell a job to stop reach its workers too; the trainer still needs them for the step it is in."""
+def _settle_in(_: int) -> None:
+    """What each worker does first.
+
+    Signals that tell a job to stop reach workers too; the trainer still needs them for the step it is in. And what
+    they share with the trainer stays shared: a garbage collection would copy its pages.
+    """
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE) and None)
+    gc.freeze()
 
 
 def open_train_stream(

@@ -115,7 +115,7 @@ def test_what_filters_leave_out_does_not_end_a_run(make_run: MakeRun, toy_shards
     filtered = data(toy_shards, bad_samples={"max_rate": 0}, filters={"max_caption": 25})
     run = train(make_run(data=filtered))
     assert run.status.state == "finished"
-    assert {one.kind for one in quarantine.read(run.quarantine_folder)} == {"long_caption"}
+    assert not run.quarantine_folder.exists()  # left out on purpose: counted, not listed
     assert sum(row["bad_long_caption"] for row in run.metrics) > 0
 
 

@@ -11,6 +11,7 @@ import torch
 from mammut_clip.config.errors import InputError, RunInterruptedError
 from mammut_clip.config.model import load_model_config
 from mammut_clip.data.tokenizer_files import toy_tokenizer_json
+from mammut_clip.data.toy_shards import write_toy_train
 from mammut_clip.distributed import Process
 from mammut_clip.models import build_model
 from mammut_clip.models.sharded import read_sharded
@@ -129,6 +130,18 @@ def test_another_tokenizer_under_the_same_name_is_refused(make_run: MakeRun, tmp
     file.write_text(toy_tokenizer_json() + " ")
     run.status_file.unlink()
     with pytest.raises(InputError, match=r"words\.json is not the one this run began with"):
+        train(run)
+
+
+def test_shards_with_other_numbers_of_samples_are_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    write_toy_train(shards, 128, samples_per_shard=64)
+    run = make_run(data={"train": [str(shards)], "workers": 0})
+    train(run)
+    run.status_file.unlink()
+    (shards / "toy.json").unlink()
+    (shards / "00001.tar").unlink()
+    with pytest.raises(InputError, match="hold other numbers of samples than when this run began"):
         train(run)
 
 

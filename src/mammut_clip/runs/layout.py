@@ -107,6 +107,17 @@ class RunDir:
                 f"(SHA-256 {manifest.tokenizer_sha256})"
             )
 
+    def check_samples(self, sha256: str) -> None:
+        """Raise InputError where the run began with other numbers of samples in its shards than those with this
+        digest."""
+        manifest = self.manifest
+        if manifest is not None and manifest.samples_sha256 not in (None, sha256):
+            raise InputError(
+                f"{self.path}: the shards of data.train hold other numbers of samples than when this run began, so it "
+                "would continue with other samples than its own; put the shards back as they were (`mammut-clip data "
+                "check` names those that changed), or begin a run of another name"
+            )
+
     @property
     def status(self) -> Status:
         return Status.read(self.status_file) or Status()

@@ -77,6 +77,8 @@ class Manifest(Record):
     """The choices that decide how the model computes: text_pooling, patch_dropout, precision, recompute, compile."""
     tokenizer_sha256: str | None = None
     """Digest of the tokenizer's file where it is not CLIP's; with another file the model's ids mean other words."""
+    samples_sha256: str | None = None
+    """Digest of the number of samples in each shard; with other numbers, positions mean other samples."""
     started_at: float = Field(default_factory=time.time)
     """Unix time of the first start, in seconds."""
 

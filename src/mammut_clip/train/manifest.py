@@ -28,8 +28,9 @@ _PACKAGES = (
 )
 
 
-def make_manifest(config: RunConfig, architecture: ModelConfig, process: Process) -> Manifest:
-    """The facts of this process and of the model it trains; `architecture` is the run's with all costs known."""
+def make_manifest(config: RunConfig, architecture: ModelConfig, process: Process, samples_sha256: str) -> Manifest:
+    """The facts of this process, of the model it trains and of the samples it trains on; `architecture` is the run's
+    with all costs known, `samples_sha256` as in `ShardIndex.digest`."""
     gflops = gflops_per_sample(architecture)
     on_gpu = process.device.type == "cuda"
     return Manifest(
@@ -45,6 +46,7 @@ def make_manifest(config: RunConfig, architecture: ModelConfig, process: Process
         gflops_per_sample_exact=gflops.exact_step,
         numerics=_numerics(config),
         tokenizer_sha256=tokenizer_digest(architecture.text_cfg),
+        samples_sha256=samples_sha256,
     )
 
 

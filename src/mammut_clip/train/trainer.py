@@ -84,13 +84,14 @@ class Trainer:
         config, process = self.config, self.process
         self.run.check_tokenizer(tokenizer_digest(config.model.architecture.text_cfg))
         stream = open_data(config, process)
+        self.run.check_samples(stream.index.digest)
         architecture = with_costs(config.model.architecture)
         resumes = bool(self.run.checkpoints)  # then first weights are not worth fetching from a hub
         model = build_parallel(architecture.without_pretraining() if resumes else architecture, config, process)
         optimizer = make_optimizer(model, config.optimizer)
         self._samples = self._resume(model, optimizer)
         if process.is_main and self.run.manifest is None:
-            make_manifest(config, architecture, process).write(self.run.manifest_file)
+            make_manifest(config, architecture, process, stream.index.digest).write(self.run.manifest_file)
         self._write_status("running")
         logger.info(
             "start at %d of %d samples on %d process(es)",

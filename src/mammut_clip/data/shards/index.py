@@ -7,6 +7,7 @@ Walking the headers of a shard takes a fraction of a second, but there are thous
 rows are mapped.
 """
 
+import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -128,6 +129,15 @@ class ShardIndex:
 
     def __len__(self) -> int:
         return int(self.counts.sum())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what decides which sample stands at a position: the samples of each shard of each data set."""
+        sha256 = hashlib.sha256()
+        for dataset in self.datasets:
+            sha256.update(np.array([dataset.stop - dataset.first], dtype="<i8").tobytes())
+            sha256.update(self.counts[dataset.first : dataset.stop].astype("<i8").tobytes())
+        return sha256.hexdigest()
 
     def url(self, shard: int) -> str:
         """Absolute path, URL or `pipe:` command of a shard."""

@@ -88,15 +88,15 @@ def measure(settings: Settings) -> Measurement:
             ours: list[Training] = []
             theirs: list[Training] = []
             for repeat in range(settings.repeats):
-                ours.append(_train_ours(case, folder, f"ours-{case.threads}-{repeat}", settings.device))
+                ours.append(_train_ours(case, folder, f"ours-{case.threads}-{repeat}", settings.device, seed=repeat))
                 theirs.append(_train_theirs(case, folder, f"peer-{case.threads}-{repeat}", settings.device, python))
             rows += _rows(case, ours, theirs)
     notes = [
         "Toy-world pictures of 64 px in WebDataset shards, captions in CLIP's 77 tokens; AdamW, gradients clipped.",
         "Samples per second: each tool's own log without its first steps. Peak memory: the largest single process; "
         "both write a checkpoint at the end.",
-        "Loss: mean of the same log lines, a check that both learn alike. Each starts from its own random weights and "
-        "order: it agrees to about a tenth.",
+        "Loss: mean of the same log lines, a check that both learn alike. Each repetition starts from its own random "
+        "weights and order, on both sides: it agrees to about a tenth.",
     ]
     return Measurement(rows, notes)
 
@@ -119,12 +119,13 @@ def _environment(case: Case) -> dict[str, str]:
     return {} if case.threads is None else {"OMP_NUM_THREADS": str(case.threads)}
 
 
-def _train_ours(case: Case, folder: Path, name: str, device: str) -> Training:
+def _train_ours(case: Case, folder: Path, name: str, device: str, *, seed: int) -> Training:
     config = {
         "name": name,
         "model": {"name": "bench", "architecture": case.model.model_dump(mode="json")},
         "samples_seen": case.steps * case.batch,
         "global_batch_size": case.batch,
+        "seed": seed,
         "data": {"train": [str(folder / "shards")], "workers": case.workers},
         "optimizer": {"lr": 5e-4, "betas": [0.9, 0.95], "weight_decay": 0.2, "clip_grad_norm": 1.0},
         "schedule": {"kind": "cosine", "warmup": 4 * case.batch},

@@ -43,6 +43,8 @@ def _rank(rank: int, port: int, run: str) -> None:
         return heard[-1]
 
     open_data._is_done = listen
+    if rank > 0:
+        open_data.open_index = None  # the file system is asked by rank 0 alone
     open_data._SIGN_EVERY = 0.0
     stream = open_data.open_data(RunDir(Path(run)).config, Process(rank, 2, rank, torch.device("cpu")))
     with closing(stream.batches(0, 32)) as batches:

@@ -32,9 +32,13 @@ class Tile:
 
 
 def thumbnail(picture: Image.Image) -> Image.Image:
-    """The picture in RGB, shrunk to fit its place; transparent parts show the ground."""
+    """The picture in RGB, shrunk to fit its place, or, if tiny, enlarged by a whole factor; transparent parts show the
+    ground."""
     small = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     small.thumbnail(_PICTURE)
+    times = min(_PICTURE[0] // small.width, _PICTURE[1] // small.height)
+    if times > 1:
+        small = small.resize((times * small.width, times * small.height), Image.Resampling.NEAREST)
     if small.mode == "RGB":
         return small
     ground = Image.new("RGBA", small.size, _MAT)

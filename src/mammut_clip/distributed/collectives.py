@@ -5,10 +5,13 @@ the same order with tensors of the same shape and type. W is the group's world s
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def _running() -> bool:
@@ -41,6 +44,15 @@ def all_reduce_sum(tensor: Tensor, group: dist.ProcessGroup | None = None) -> Te
     if group_size(group) > 1:
         dist.all_reduce(total, op=dist.ReduceOp.SUM, group=group)
     return total
+
+
+def from_main(value: T | None, group: dist.ProcessGroup | None = None) -> T:
+    """Rank 0's `value`, which can be any object that can be pickled, on every rank; the others give None."""
+    held = [value]
+    if group_size(group) > 1:
+        dist.broadcast_object_list(held, group_src=0, group=group)
+    assert held[0] is not None
+    return held[0]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""Opening a run's training data: rank 0 finds the samples of new shards; the others wait, then read what it found."""
+"""Opening a run's training data: rank 0 looks at the shards and finds the samples of new ones; the others wait, and get
+its index. A file system that a thousand ranks ask about a hundred thousand shards has nothing else to do."""
 
 import sys
 import time
@@ -6,10 +7,11 @@ import time
 import torch
 
 from mammut_clip.config.run import RunConfig
-from mammut_clip.data.stream import TrainStream, open_train_stream
+from mammut_clip.data.shards.index import ShardIndex
+from mammut_clip.data.stream import TrainStream, open_index, open_train_stream
 from mammut_clip.data.text import load_tokenizer
 from mammut_clip.distributed import Process
-from mammut_clip.distributed.collectives import all_reduce_sum
+from mammut_clip.distributed.collectives import all_reduce_sum, from_main
 from mammut_clip.train.logs import logger
 
 _SIGN_EVERY = 60.0
@@ -22,22 +24,13 @@ _MANY = 1_000
 
 def open_data(config: RunConfig, process: Process) -> TrainStream:
     """This rank's stream. Collective. Raises InputError for missing or damaged shards."""
-    if not process.is_main:
+    index: ShardIndex | None = None
+    if process.is_main:
+        index = open_index(config.data, _Progress(config, process))
+        _is_done(True, process)
+    else:
         while not _is_done(False, process):
             pass
-        return _open(config, process, None)
-    progress = _Progress(config, process)
-    stream = _open(config, process, progress)
-    _is_done(True, process)
-    return stream
-
-
-def _is_done(done: bool, process: Process) -> bool:
-    """Whether rank 0 is done; it says so, or sends a sign of life. Collective."""
-    return bool(all_reduce_sum(torch.tensor(int(done), device=process.device)))
-
-
-def _open(config: RunConfig, process: Process, progress: "_Progress | None") -> TrainStream:
     architecture = config.model.architecture
     return open_train_stream(
         config.data,
@@ -47,8 +40,13 @@ def _open(config: RunConfig, process: Process, progress: "_Progress | None") -> 
         global_batch_size=config.global_batch_size,
         rank=process.rank,
         world_size=process.world_size,
-        progress=progress,
+        index=from_main(index),
     )
+
+
+def _is_done(done: bool, process: Process) -> bool:
+    """Whether rank 0 is done; it says so, or sends a sign of life. Collective."""
+    return bool(all_reduce_sum(torch.tensor(int(done), device=process.device)))
 
 
 class _Progress:

@@ -10,6 +10,7 @@ rows are mapped.
 import hashlib
 import logging
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -126,6 +127,12 @@ class ShardIndex:
     def of_sources(cls, sources: list[str], progress: Progress | None = None) -> "ShardIndex":
         """The index of one data set, as `open` with the defaults."""
         return cls.open([DatasetConfig(name="train", sources=sources)], ShardStorage(), progress=progress)
+
+    def reading_through(self, storage: ShardStorage) -> "ShardIndex":
+        """The same index in another process, which has files and copies of its own."""
+        other = copy(self)
+        other._walked = WalkedShards(storage)
+        return other
 
     def __len__(self) -> int:
         return int(self.counts.sum())

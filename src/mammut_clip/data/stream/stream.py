@@ -197,6 +197,16 @@ def _settle_in(_: int) -> None:
     gc.freeze()
 
 
+def open_index(config: DataConfig, progress: Callable[[int, int], None] | None = None) -> ShardIndex:
+    """The index of a run's data; walks shards that are in no index yet, telling `progress(done, total)`.
+
+    Raises InputError for missing or damaged shards.
+    """
+    storage = ShardStorage(config.reading, config.cache)
+    workers = min(8, os.cpu_count() or 1)
+    return ShardIndex.open(config.datasets, storage, folder=config.index, progress=progress, workers=workers)
+
+
 def open_train_stream(
     config: DataConfig,
     tokenizer: Tokenizer,
@@ -206,16 +216,14 @@ def open_train_stream(
     global_batch_size: int,
     rank: int = 0,
     world_size: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    index: ShardIndex | None = None,
 ) -> TrainStream:
-    """The stream that a run's config describes; walks shards that are in no index yet, telling `progress(done, total)`.
+    """The stream that a run's config describes; `index` where another process of the job has opened it already.
 
-    Raises InputError for missing or damaged shards.
+    Raises as `open_index`.
     """
     storage = ShardStorage(config.reading, config.cache)
-    index = ShardIndex.open(
-        config.datasets, storage, folder=config.index, progress=progress, workers=min(8, os.cpu_count() or 1)
-    )
+    index = open_index(config) if index is None else index.reading_through(storage)
     counts = [DatasetCounts(index.counts[d.first : d.stop], d.weight) for d in index.datasets]
     order = SampleOrder(counts, seed, config.shuffle, config.sampling)
     loader = Loader(config, index, storage, order, tokenizer, image_size=image_size, seed=seed)

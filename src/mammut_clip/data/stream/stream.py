@@ -114,9 +114,10 @@ class TrainStream:
             raise InputError(
                 f"batches from position {start} to {stop}: expected multiples of the global batch size {size}, in order"
             )
+        gpu = torch.cuda.current_device() if torch.cuda.is_available() else None
         if self._workers == 0:
             alone = self._loader.pieces(self._share, start, stop)
-            mine = self._assemble(([piece] for piece in alone), start, stop, 1)
+            mine = self._assemble(([piece] for piece in alone), start, stop, 1, gpu)
             return Batches(mine, mine.close)
         loader: DataLoader[Any] = DataLoader(
             _WorkerPieces(self._loader, self._share, start, stop),
@@ -129,23 +130,21 @@ class TrainStream:
         others = set(multiprocessing.active_children())
         pieces = iter(loader)
         workers = set(multiprocessing.active_children()) - others
-        batches = iterate_ahead(
-            self._assemble(_groups(pieces, self._workers), start, stop, self._workers), _BATCHES_AHEAD
-        )
+        assembled = self._assemble(_groups(pieces, self._workers), start, stop, self._workers, gpu)
+        batches = iterate_ahead(assembled, _BATCHES_AHEAD)
         return Batches(batches, partial(_end, batches, pieces, workers))
 
     def _assemble(
-        self, groups: Iterator[list[Piece]], start: int, stop: int, workers: int
+        self, groups: Iterator[list[Piece]], start: int, stop: int, workers: int, gpu: int | None
     ) -> Generator[Batch, None, None]:
-        share, pin = self._share, torch.cuda.is_available()
-        for begin, pieces in zip(range(start, stop, share.global_batch_size), groups, strict=True):
-            rows = [
-                Share(share.global_batch_size, share.rank, share.world_size, w, workers).rows(begin)
-                for w in range(workers)
-            ]
-            yield _batch(
-                pieces, rows, range(begin + share.rank, begin + share.global_batch_size, share.world_size), pin
-            )
+        if gpu is not None:
+            torch.cuda.set_device(gpu)  # a new thread's is 0, where pinning would make a context for every rank
+        share = self._share
+        size, world = share.global_batch_size, share.world_size
+        shares = [Share(size, share.rank, world, worker, workers) for worker in range(workers)]
+        for begin, pieces in zip(range(start, stop, size), groups, strict=True):
+            rows = [one.rows(begin) for one in shares]
+            yield _batch(pieces, rows, range(begin + share.rank, begin + size, world), pin=gpu is not None)
 
 
 def _end(batches: Generator[Batch, None, None], pieces: Any, workers: set[BaseProcess]) -> None:
@@ -169,7 +168,7 @@ def _groups(pieces: Iterator[Piece | _Failure], workers: int) -> Iterator[list[P
             group = []
 
 
-def _batch(pieces: list[Piece], rows: list[range], positions: range, pin: bool) -> Batch:
+def _batch(pieces: list[Piece], rows: list[range], positions: range, *, pin: bool) -> Batch:
     images, ids = pieces[0].images, pieces[0].ids
     if len(pieces) > 1 or pin:
         images = torch.empty((len(positions), *images.shape[1:]), dtype=images.dtype, pin_memory=pin)

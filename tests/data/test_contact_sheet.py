@@ -44,6 +44,13 @@ def test_thumbnails_of_every_mode_fit_and_are_rgb(mode: str) -> None:
     assert small.size == (224, 7)
 
 
+def test_tiny_pictures_are_enlarged_by_a_whole_factor() -> None:
+    picture = Image.fromarray(np.arange(32 * 32 * 3, dtype=np.uint32).astype(np.uint8).reshape(32, 32, 3))
+    large = np.asarray(thumbnail(picture))
+    assert large.shape == (160, 160, 3)
+    assert np.array_equal(large, np.asarray(picture).repeat(5, axis=0).repeat(5, axis=1))
+
+
 def test_transparent_parts_show_the_ground_and_not_what_lies_beneath() -> None:
     picture = Image.new("RGBA", (10, 10), (255, 0, 0, 0))
     assert thumbnail(picture).getpixel((5, 5)) == (236, 238, 241)

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,20 +31,18 @@ def describe(
     ] = False,
 ) -> None:
     """Look into training shards: pictures, captions, JSON fields, and what is damaged."""
-    from mammut_clip.config.data import DatasetConfig
+    from mammut_clip.config.data import DataConfig
+    from mammut_clip.config.load import validate
     from mammut_clip.data import contact_sheet
     from mammut_clip.data.describe import describe as look_at
-    from mammut_clip.data.shards.index import ShardIndex
-    from mammut_clip.data.shards.storage import ShardStorage
+    from mammut_clip.data.stream import open_index
     from mammut_clip.tables import progress_bar
 
-    storage = ShardStorage()
     with progress_bar("indexing shards") as advance:
-        datasets = [DatasetConfig(name="train", sources=sources)]
-        index = ShardIndex.open(datasets, storage, progress=advance, workers=min(8, os.cpu_count() or 1))
+        index = open_index(validate(DataConfig, {"train": sources}, "the command line"), advance)
     tiles = contact_sheet.COLUMNS * contact_sheet.ROWS if sheet is not None else 0
     with progress_bar("reading samples") as advance:
-        found, drawn = look_at(index, storage, samples=samples, seed=seed, tiles=tiles, progress=advance)
+        found, drawn = look_at(index, index.storage, samples=samples, seed=seed, tiles=tiles, progress=advance)
     if sheet is not None:
         _write_sheet(drawn, sheet)
     if as_json:

@@ -8,6 +8,7 @@ import torch
 
 from mammut_clip.config.run import RunConfig
 from mammut_clip.data.shards.index import ShardIndex
+from mammut_clip.data.shards.storage import ShardStorage
 from mammut_clip.data.stream import TrainStream, open_index, open_train_stream
 from mammut_clip.data.text import load_tokenizer
 from mammut_clip.distributed import Process
@@ -24,13 +25,13 @@ _MANY = 1_000
 
 def open_data(config: RunConfig, process: Process) -> TrainStream:
     """This rank's stream. Collective. Raises InputError for missing or damaged shards."""
-    index: ShardIndex | None = None
     if process.is_main:
-        index = open_index(config.data, _Progress(config, process))
-        _is_done(True, process)
+        index = from_main(_found(config, process))
     else:
         while not _is_done(False, process):
-            pass
+            continue
+        found: ShardIndex = from_main(None)
+        index = found.reading_through(ShardStorage(config.data.reading, config.data.cache))
     architecture = config.model.architecture
     return open_train_stream(
         config.data,
@@ -40,8 +41,15 @@ def open_data(config: RunConfig, process: Process) -> TrainStream:
         global_batch_size=config.global_batch_size,
         rank=process.rank,
         world_size=process.world_size,
-        index=from_main(index),
+        index=index,
     )
+
+
+def _found(config: RunConfig, process: Process) -> ShardIndex:
+    """On rank 0: the index, while the others are told that it goes on, and when it is done."""
+    index = open_index(config.data, _Progress(config, process))
+    _is_done(True, process)
+    return index
 
 
 def _is_done(done: bool, process: Process) -> bool:

@@ -90,6 +90,7 @@ class ShardIndex:
         self.datasets = datasets
         self.shards = [Shard.of(url, located.entry) for url, located in zip(urls, found, strict=True)]
         self.counts: npt.NDArray[np.int64] = np.array([shard.count for shard in self.shards], dtype=np.int64)
+        self.storage = storage
         self._folder = folder
         self._walked = WalkedShards(storage)
         self._mapped = _Mapped.of(found)
@@ -131,7 +132,7 @@ class ShardIndex:
     def reading_through(self, storage: ShardStorage) -> "ShardIndex":
         """The same index in another process, which has files and copies of its own."""
         other = copy(self)
-        other._walked = WalkedShards(storage)
+        other.storage, other._walked = storage, WalkedShards(storage)
         return other
 
     def __len__(self) -> int:

@@ -9,7 +9,6 @@ nothing about what comes out. The stream has no state besides the position that 
 
 import gc
 import multiprocessing
-import os
 import signal
 import weakref
 from collections.abc import Callable, Generator, Iterator
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from mammut_clip.config.cluster import available_cores
 from mammut_clip.config.data import DataConfig
 from mammut_clip.config.errors import InputError
 from mammut_clip.data.order.sample_order import DatasetCounts, SampleOrder
@@ -202,7 +202,7 @@ def open_index(config: DataConfig, progress: Callable[[int, int], None] | None =
     Raises InputError for missing or damaged shards.
     """
     storage = ShardStorage(config.reading, config.cache)
-    workers = min(8, os.cpu_count() or 1)
+    workers = min(8, available_cores())
     return ShardIndex.open(config.datasets, storage, folder=config.index, progress=progress, workers=workers)
 
 
@@ -217,13 +217,13 @@ def open_train_stream(
     world_size: int = 1,
     index: ShardIndex | None = None,
 ) -> TrainStream:
-    """The stream that a run's config describes; `index` where another process of the job has opened it already.
+    """The stream that a run's config describes, read through its index's storage; `index` where it is open already.
 
     Raises as `open_index`.
     """
-    storage = ShardStorage(config.reading, config.cache)
-    index = open_index(config) if index is None else index.reading_through(storage)
+    if index is None:
+        index = open_index(config)
     counts = [DatasetCounts(index.counts[d.first : d.stop], d.weight) for d in index.datasets]
     order = SampleOrder(counts, seed, config.shuffle, config.sampling)
-    loader = Loader(config, index, storage, order, tokenizer, image_size=image_size, seed=seed)
+    loader = Loader(config, index, index.storage, order, tokenizer, image_size=image_size, seed=seed)
     return TrainStream(index, order, loader, global_batch_size, rank, world_size, config.workers)

@@ -13,6 +13,7 @@ from mammut_clip.config.data import DataConfig
 from mammut_clip.config.errors import ConfigError, Problem
 from mammut_clip.config.model import ModelConfig, load_model_config
 from mammut_clip.config.quantity import Samples, format_quantity
+from mammut_clip.config.scales import SCALES_AND_BETWEEN
 
 FORMAT = 2
 """The version of this schema. It changes when an older config would mean something else."""
@@ -80,18 +81,28 @@ class LossConfig(Config):
 
 
 class OptimizerConfig(Config):
-    """AdamW as in the paper's runs."""
+    """How parameters are updated; the defaults are those of the paper's runs."""
 
+    name: str = "adamw"
+    """adamw: PyTorch's fused AdamW; or the name of one of timm's optimizers, such as lion or lamb."""
     lr: float = Field(gt=0)
     """Peak learning rate."""
     betas: tuple[float, float] = (0.9, 0.95)
-    """Decay rates of the first and second moment."""
+    """Decay rates of the first and second moment, where the optimizer has them."""
     eps: float = Field(1e-8, gt=0)
-    """Added to the denominator."""
+    """Added to the denominator, where the optimizer has one."""
     weight_decay: float = Field(0.2, ge=0)
     """Decoupled weight decay; parameters of fewer than two dimensions and logit_scale are excluded."""
     clip_grad_norm: float | None = Field(1.0, gt=0)
     """Gradients are scaled down to at most this norm; null for none."""
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """Further options of a timm optimizer, such as {momentum: 0.9}."""
+
+    @model_validator(mode="after")
+    def _options_have_a_taker(self) -> "OptimizerConfig":
+        if self.options and self.name == "adamw":
+            raise ValueError("options belong to timm's optimizers; adamw takes lr, betas, eps and weight_decay")
+        return self
 
 
 class ScheduleConfig(Config):
@@ -114,8 +125,16 @@ class ScheduleConfig(Config):
 class ParallelConfig(Config):
     """How the run is spread over processes, and in which precision."""
 
-    mode: Literal["auto", "ddp", "fsdp"] = "auto"
-    """auto: FSDP2 where there are several processes; ddp: whole parameters in each; fsdp: sharded parameters."""
+    mode: Literal["auto", "ddp", "fsdp", "hsdp"] = "auto"
+    """ddp: whole parameters in each process; fsdp: parameters sharded over all processes (FSDP2); hsdp: sharded over
+    the processes of a node, copied across nodes; auto: the first of ddp, hsdp and fsdp that fits into memory."""
+    shard_size: int | None = Field(None, ge=2)
+    """hsdp: how many processes share one copy of the parameters; null takes those of a node."""
+    micro_batch_size: int | None = Field(None, ge=1)
+    """Pairs that a process takes at a time; null takes its whole share of the batch. With fewer, the step is the same
+    but needs less memory, and the features are computed twice."""
+    cpu_offload: bool = False
+    """Whether sharded parameters and the optimizer's state stay in the CPU's memory between uses (fsdp, hsdp)."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: parameters are cast for compute, gradients reduced and losses computed in fp32."""
     recompute: Literal["none", "selective", "full"] = "none"
@@ -125,6 +144,16 @@ class ParallelConfig(Config):
     """Whether torch.compile makes the kernels of each transformer block (minutes at the start, faster steps)."""
     threads: int | None = Field(None, ge=1)
     """CPU threads of each process; null leaves PyTorch's choice."""
+    hang_after: float = Field(600.0, ge=5)
+    """Seconds after which a step that does not end is taken for hung: its processes say where they are, and stop."""
+
+    @model_validator(mode="after")
+    def _keys_fit_mode(self) -> "ParallelConfig":
+        if self.shard_size is not None and self.mode != "hsdp":
+            raise ValueError(f"shard_size belongs to mode hsdp, not to {self.mode}")
+        if self.cpu_offload and self.mode not in ("fsdp", "hsdp"):
+            raise ValueError(f"cpu_offload needs sharded parameters: mode fsdp or hsdp, not {self.mode}")
+        return self
 
 
 class CheckpointConfig(Config):
@@ -133,12 +162,39 @@ class CheckpointConfig(Config):
     every: Samples | None = None
     """Distance between checkpoints in samples seen; null writes only the last one."""
     keep_last: int = Field(2, ge=1)
-    """How many of the latest checkpoints stay; the final one always stays."""
+    """How many of the latest checkpoints stay, besides the permanent ones; the final one always stays."""
+    permanent: list[Samples] | None = None
+    """Points of the clock at which a checkpoint is written that stays; null takes the paper's scales from 1.28M on and
+    the points halfway between them (docs/training.md lists them)."""
+
+
+class NonFiniteConfig(Config):
+    """What happens when gradients are NaN or infinite. Each such step changes nothing and is counted."""
+
+    in_a_row: int = Field(10, ge=1)
+    """So many such steps, one after the other, are too many."""
+    then: Literal["rewind", "stop"] = "rewind"
+    """rewind: take the weights of the last checkpoint and go on with the samples that follow; stop: end the run."""
+    rewinds: int = Field(3, ge=1)
+    """Rewinds of one attempt, after which the run ends all the same."""
+
+
+class Branch(Config):
+    """Where a run was branched off from another (`mammut-clip train --from RUN@SAMPLES --cooldown 10%`)."""
+
+    run: str
+    """The run directory it comes from, as it was given."""
+    name: str
+    """That run's sweep and name, `sweep/name`."""
+    samples_seen: Samples
+    """The checkpoint it begins with."""
 
 
 class EvaluationConfig(Config):
     """Zero-shot evaluation inside the training job."""
 
+    every: Samples | None = None
+    """Distance between evaluations in samples seen; null evaluates at the end only."""
     suite: str | None = None
     """Name or path of a suite in evals/; null evaluates nothing here (mammut-clip eval does it later)."""
     data_root: str | None = None
@@ -151,7 +207,17 @@ class LoggingConfig(Config):
     every: Samples = 12_800
     """Distance between lines of metrics.jsonl, in samples seen."""
     wandb_project: str | None = None
-    """Also log to this Weights & Biases project; its mode and folder follow wandb's own environment variables."""
+    """Also log to this Weights & Biases project, under one id over all attempts."""
+    wandb_mode: Literal["online", "offline"] | None = None
+    """offline writes to the run's folder, for `wandb sync` later; null follows wandb's own environment variables."""
+    tensorboard: bool = False
+    """Also write event files for TensorBoard to the run's folder."""
+
+    @model_validator(mode="after")
+    def _mode_has_a_project(self) -> "LoggingConfig":
+        if self.wandb_mode is not None and self.wandb_project is None:
+            raise ValueError("wandb_mode needs wandb_project")
+        return self
 
 
 class RunConfig(Config):
@@ -183,10 +249,20 @@ class RunConfig(Config):
     """How the work is spread."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """When state is written."""
+    non_finite: NonFiniteConfig = NonFiniteConfig()
+    """What happens when gradients are NaN or infinite."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """What is measured on the way."""
     logging: LoggingConfig = LoggingConfig()
     """What is recorded on the way."""
+    branched_from: Branch | None = None
+    """The run and checkpoint that this run began with; null for one that began with first weights."""
+
+    @property
+    def permanent_points(self) -> tuple[int, ...]:
+        """Where checkpoints that stay are due, in samples seen, ascending, before the end of the run."""
+        points = SCALES_AND_BETWEEN if self.checkpoint.permanent is None else self.checkpoint.permanent
+        return tuple(sorted({point for point in points if 0 < point < self.total_samples}))
 
     @property
     def steps(self) -> int:

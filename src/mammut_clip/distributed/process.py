@@ -20,6 +20,8 @@ class Process:
     world_size: int
     local_rank: int
     device: torch.device
+    local_world_size: int = 1
+    """Processes of the job on this machine."""
 
     @property
     def is_main(self) -> bool:

@@ -19,6 +19,11 @@ def dense_sigmoid(images: Tensor, texts: Tensor, scale: Tensor, bias: Tensor) ->
     return -F.logsigmoid(labels * logits).sum() / len(images)
 
 
+def dense_accuracy(queries: Tensor, keys: Tensor) -> Tensor:
+    """The share of rows whose most similar key is their own: argmax over whole similarities."""
+    return ((queries @ keys.T).argmax(dim=1) == torch.arange(len(queries))).double().mean()
+
+
 def features(rows: int, width: int, seed: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
     """Images and texts [rows, width], each pair somewhat alike, as leaves."""
     generator = torch.Generator().manual_seed(seed)

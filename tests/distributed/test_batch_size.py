@@ -31,11 +31,11 @@ def refusal(call: Callable[[], object]) -> torch.Tensor:
 
 
 def loss(rows: int, group: dist.ProcessGroup | None = None) -> torch.Tensor:
-    return contrastive_loss(torch.ones(rows, 2), torch.ones(rows, 2), torch.tensor(1.0), group)
+    return contrastive_loss(torch.ones(rows, 2), torch.ones(rows, 2), torch.tensor(1.0), group).loss
 
 
 def sigmoid(rows: int) -> torch.Tensor:
-    return sigmoid_loss(torch.ones(rows, 2), torch.ones(rows, 2), torch.tensor(1.0), torch.tensor(0.0))
+    return sigmoid_loss(torch.ones(rows, 2), torch.ones(rows, 2), torch.tensor(1.0), torch.tensor(0.0)).loss
 
 
 def rank_main(meeting_point: Path, rank: int) -> Results:

@@ -16,8 +16,8 @@ from torch import Tensor
 from live_memory import LiveMemory
 from mammut_clip.distributed.batch_size import agree_batch_size
 from mammut_clip.distributed.collectives import all_reduce_sum, group_rank, group_size
-from mammut_clip.losses import contrastive_loss, sigmoid_loss
-from pair_references import assert_near, dense_contrastive, dense_sigmoid, features, in_float64, scalar
+from mammut_clip.losses import PairLoss, contrastive_loss, sigmoid_loss
+from pair_references import assert_near, dense_accuracy, dense_contrastive, dense_sigmoid, features, in_float64, scalar
 
 WORLD = 4
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -39,9 +39,9 @@ def inputs_of(kind: str, world: int, rows: int, dtype: str) -> dict[str, Tensor]
     return leaves | {"bias": scalar(-10.0, wide)} if kind == "sigmoid" else leaves
 
 
-def own_loss(kind: str, leaves: dict[str, Tensor], own: slice, group: dist.ProcessGroup | None, tile: int) -> Tensor:
+def own_loss(kind: str, leaves: dict[str, Tensor], own: slice, group: dist.ProcessGroup | None, tile: int) -> PairLoss:
     images, texts, *scalars = leaves.values()
-    loss: Callable[..., Tensor] = {"contrastive": contrastive_loss, "sigmoid": sigmoid_loss}[kind]
+    loss: Callable[..., PairLoss] = {"contrastive": contrastive_loss, "sigmoid": sigmoid_loss}[kind]
     return loss(images[own], texts[own], *scalars, group=group, tile=tile)
 
 
@@ -49,9 +49,9 @@ def measured(kind: str, group: dist.ProcessGroup | None, rows: int, dtype: str, 
     """Means over ranks of the loss and of the gradients: what a trainer makes of them."""
     world, rank = group_size(group), group_rank(group)
     leaves = inputs_of(kind, world, rows, dtype)
-    loss = own_loss(kind, leaves, slice(rank * rows, (rank + 1) * rows), group, tile)
+    loss, accuracy = own_loss(kind, leaves, slice(rank * rows, (rank + 1) * rows), group, tile)
     loss.backward()
-    results = {"loss": all_reduce_sum(loss, group) / world}
+    results = {"loss": all_reduce_sum(loss, group) / world, "accuracy": all_reduce_sum(accuracy, group) / world}
     for name, leaf in leaves.items():
         assert leaf.grad is not None
         results[name] = all_reduce_sum(leaf.grad, group) / world
@@ -66,7 +66,7 @@ def peak_memory(kind: str, group: dist.ProcessGroup | None, rows: int, width: in
         leaves["bias"] = scalar(-10.0, torch.float32)
     agree_batch_size(rows, group)
     with LiveMemory() as memory:
-        own_loss(kind, leaves, slice(None), group, tile).backward()
+        own_loss(kind, leaves, slice(None), group, tile).loss.backward()
     return torch.tensor([memory.largest, memory.peak])
 
 
@@ -93,11 +93,11 @@ def in_training(rank: int) -> Results:
     own, results = slice(24 * rank, 24 * rank + 24), {}
     for kind in ("contrastive", "sigmoid"):
         leaves = inputs_of(kind, WORLD, 24, "float32")
-        results[f"plain {kind}"] = own_loss(kind, leaves, own, None, 5).detach()
+        results[f"plain {kind}"] = own_loss(kind, leaves, own, None, 5).loss.detach()
         with torch.autocast("cpu", torch.bfloat16):
-            results[f"autocast {kind}"] = own_loss(kind, leaves, own, None, 5).detach()
+            results[f"autocast {kind}"] = own_loss(kind, leaves, own, None, 5).loss.detach()
         with torch.no_grad():
-            results[f"no_grad {kind}"] = own_loss(kind, leaves, own, None, 5)
+            results[f"no_grad {kind}"] = own_loss(kind, leaves, own, None, 5).loss
     return results
 
 
@@ -126,6 +126,23 @@ def test_means_over_ranks_are_those_of_whole_logits(
                 tolerance = 4e-3  # what comes back has 8 bits
             found = results[rank][f"{kind} {world} {rows} {dtype} {tile} {name}"]
             assert_near(found, value, tolerance, f"rank {rank}, tile {tile}, {name}")
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", TILES)
+@pytest.mark.parametrize("world", [1, 2, 4])
+@pytest.mark.parametrize("kind", ["contrastive", "sigmoid"])
+def test_mean_accuracy_is_that_of_whole_similarities(
+    results: list[Results], kind: str, world: int, rows: int, dtype: str
+) -> None:
+    images, texts, *_ = in_float64(*inputs_of(kind, world, rows, dtype).values())
+    expected = dense_accuracy(images, texts)
+    if kind == "contrastive":
+        expected = (expected + dense_accuracy(texts, images)) / 2
+    for rank, tile in product(range(WORLD), TILES[rows]):
+        found = results[rank][f"{kind} {world} {rows} {dtype} {tile} accuracy"]
+        assert float(found) == pytest.approx(float(expected), rel=1e-6), f"rank {rank}, tile {tile}"
 
 
 @pytest.mark.distributed

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from live_memory import LiveMemory
 from mammut_clip.losses import contrastive_loss
-from pair_references import assert_near, dense_contrastive, features, in_float64, scalar
+from pair_references import assert_near, dense_accuracy, dense_contrastive, features, in_float64, scalar
 
 
 @settings(max_examples=60, deadline=None)
@@ -29,7 +29,7 @@ def test_value_and_gradients_are_those_of_whole_logits(
     rows: int, tile: int, scale: float, factor: float, seed: int
 ) -> None:
     inputs = (*features(rows, 5, seed), scalar(scale))
-    loss, expected = contrastive_loss(*inputs, tile=tile), dense_contrastive(*inputs)
+    loss, expected = contrastive_loss(*inputs, tile=tile).loss, dense_contrastive(*inputs)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-13)
     wanted = torch.autograd.grad(factor * expected, inputs)
     for actual, gradient in zip(torch.autograd.grad(factor * loss, inputs), wanted, strict=True):
@@ -40,7 +40,7 @@ def test_value_and_gradients_are_open_clips() -> None:
     from open_clip.loss import ClipLoss
 
     inputs = (*features(23, 16, 1), scalar(1 / 0.07))
-    loss, expected = contrastive_loss(*inputs, tile=7), ClipLoss()(*inputs)
+    loss, expected = contrastive_loss(*inputs, tile=7).loss, ClipLoss()(*inputs)
     torch.testing.assert_close(loss, expected)
     wanted = torch.autograd.grad(expected, inputs)
     torch.testing.assert_close(torch.autograd.grad(loss, inputs), wanted)
@@ -50,7 +50,7 @@ def test_value_and_gradients_are_open_clips() -> None:
 def test_float32_keeps_six_digits(scale: float) -> None:
     inputs = (*features(300, 64, 0, torch.float32), scalar(scale, torch.float32))
     exact = in_float64(*inputs)
-    loss, expected = contrastive_loss(*inputs, tile=128), dense_contrastive(*exact)
+    loss, expected = contrastive_loss(*inputs, tile=128).loss, dense_contrastive(*exact)
     assert loss.dtype == torch.float32
     assert_near(loss, expected, 1e-6, "loss")
     gradients, wanted = torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, exact)
@@ -62,7 +62,7 @@ def test_a_batch_that_is_all_but_solved_still_has_a_loss_and_gradients() -> None
     """Where every pair takes 1 - 1e-12 of its softmax, whole logits in float32 give 0."""
     same = torch.eye(8).requires_grad_()
     scale = scalar(30.0, torch.float32)
-    loss = contrastive_loss(same, torch.eye(8), scale)
+    loss = contrastive_loss(same, torch.eye(8), scale).loss
     assert loss.item() == pytest.approx(7 * math.exp(-30), rel=1e-5)
     image_gradient, scale_gradient = torch.autograd.grad(loss, (same, scale))
     assert scale_gradient.item() == pytest.approx(-7 * math.exp(-30), rel=1e-5)
@@ -72,7 +72,7 @@ def test_a_batch_that_is_all_but_solved_still_has_a_loss_and_gradients() -> None
 def test_bf16_features_are_scored_in_float32() -> None:
     inputs = (*features(40, 32, 3, torch.bfloat16), scalar(1 / 0.07, torch.float32))
     exact = in_float64(*inputs)
-    loss, expected = contrastive_loss(*inputs), dense_contrastive(*exact)
+    loss, expected = contrastive_loss(*inputs).loss, dense_contrastive(*exact)
     assert loss.dtype == torch.float32
     assert_near(loss, expected, 1e-6)
     gradients, wanted = torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, exact)
@@ -83,11 +83,30 @@ def test_bf16_features_are_scored_in_float32() -> None:
 
 def test_autocast_changes_nothing() -> None:
     inputs = (*features(40, 32, 3, torch.float32), scalar(1 / 0.07, torch.float32))
-    plain = contrastive_loss(*inputs)
+    plain = contrastive_loss(*inputs).loss
     with torch.autocast("cpu", torch.bfloat16):
-        under = contrastive_loss(*inputs)
+        under = contrastive_loss(*inputs).loss
     assert torch.equal(under, plain)
     assert all(map(torch.equal, torch.autograd.grad(under, inputs), torch.autograd.grad(plain, inputs)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=st.integers(1, 40), tile=st.integers(1, 15), scale=st.floats(0.1, 100.0), seed=st.integers(0, 1000))
+def test_accuracy_is_the_share_of_argmaxes_on_the_diagonal(rows: int, tile: int, scale: float, seed: int) -> None:
+    images, texts = features(rows, 3, seed)
+    accuracy = contrastive_loss(images, texts, scalar(scale), tile=tile).accuracy
+    assert not accuracy.requires_grad
+    torch.testing.assert_close(accuracy, (dense_accuracy(images, texts) + dense_accuracy(texts, images)) / 2)
+
+
+def test_ties_are_not_right() -> None:
+    """A caption that stands twice, in float32, where both products with it are rounded, each in its own way."""
+    images, _ = (part.detach() for part in features(300, 64, 5, torch.float32))
+    texts = images.clone()
+    assert contrastive_loss(images, texts, torch.tensor(1 / 0.07)).accuracy == 1
+    texts[200] = texts[100]  # image 100 finds two, image 200 and text 200 others than their own
+    found = contrastive_loss(images, texts, torch.tensor(1 / 0.07), tile=7).accuracy
+    assert float(found) == pytest.approx((298 + 299) / 600)
 
 
 @settings(max_examples=20, deadline=None)
@@ -101,15 +120,17 @@ def test_neither_order_nor_which_side_is_which_matters(rows: int, seed: int) -> 
 
 
 def test_equal_features_tell_nothing_apart() -> None:
-    same = F.normalize(torch.ones(8, 4), dim=-1)
-    torch.testing.assert_close(contrastive_loss(same, same, torch.tensor(50.0)), torch.tensor(math.log(8)))
+    same = F.normalize(torch.ones(50, 7), dim=-1)
+    found = contrastive_loss(same, same, torch.tensor(50.0), tile=8)
+    torch.testing.assert_close(found.loss, torch.tensor(math.log(50)))
+    assert found.accuracy == 0
 
 
 def test_never_holds_more_than_two_tiles_of_logits() -> None:
     rows, width, tile = 512, 4, 32
     images, texts = features(rows, width, 0, torch.float32)
     with LiveMemory() as memory:
-        contrastive_loss(images, texts, scalar(10.0, torch.float32), tile=tile).backward()
+        contrastive_loss(images, texts, scalar(10.0, torch.float32), tile=tile).loss.backward()
     assert memory.largest == rows * tile * 4
     of_features = 12 * rows * width * 4  # copies, pulls and gradients [B, E] of both sides
     assert memory.peak <= 2 * rows * tile * 4 + of_features
@@ -119,9 +140,9 @@ def test_no_gradient_is_made_where_none_is_wanted() -> None:
     inputs = (*features(16, 8, 0), scalar(10.0))
     product = 2 * 16 * 16 * 8
     with FlopCounterMode(display=False) as without, torch.no_grad():
-        loss = contrastive_loss(*inputs)
+        loss = contrastive_loss(*inputs).loss
     with FlopCounterMode(display=False) as whole:
-        torch.testing.assert_close(contrastive_loss(*inputs).detach(), loss)
+        torch.testing.assert_close(contrastive_loss(*inputs).loss.detach(), loss)
     assert not loss.requires_grad
     assert without.get_total_flops() == 2 * product < whole.get_total_flops()
 
@@ -131,7 +152,7 @@ def test_frozen_inputs_get_no_gradient_and_the_others_theirs(moving: tuple[int, 
     inputs = (*features(6, 5, 0), scalar(10.0))
     wanted = torch.autograd.grad(dense_contrastive(*inputs), inputs)
     used = [tensor if index in moving else tensor.detach() for index, tensor in enumerate(inputs)]
-    found = torch.autograd.grad(contrastive_loss(*used), [used[index] for index in moving])
+    found = torch.autograd.grad(contrastive_loss(*used).loss, [used[index] for index in moving])
     torch.testing.assert_close(found, tuple(wanted[index] for index in moving))
 
 

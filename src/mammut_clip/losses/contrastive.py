@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from mammut_clip.distributed.collectives import all_gather_rows, group_rank
 from mammut_clip.losses.forward_gradients import as_wanted, scaled
-from mammut_clip.losses.pairs import TILE, check_pairs, compute_dtype, own_pairs, tiles
+from mammut_clip.losses.pairs import TILE, PairLoss, check_pairs, compute_dtype, highest, own_pairs, tiles
 
 
 def contrastive_loss(
@@ -24,26 +24,26 @@ def contrastive_loss(
     logit_scale: Tensor,
     group: dist.ProcessGroup | None = None,
     tile: int = TILE,
-) -> Tensor:
-    """Features [B, E] of this rank's pairs, unit length, and the factor [] on similarities -> [] loss of these rows.
+) -> PairLoss:
+    """Features [B, E] of this rank's pairs, unit length, and the factor [] on similarities -> loss of these rows.
 
     The mean over ranks of the returned losses is the loss of the global batch, and the mean over ranks of the
-    gradients (what DDP and FSDP take) is its gradient. Computed in float32 whatever comes in, also under autocast
+    gradients (what DDP and FSDP take) is its gradient. The accuracy is that of images that look for their text and of
+    texts that look for their image, together. Computed in float32 whatever comes in, also under autocast
     (float64 stays float64), with at most two blocks of B x tile at a time. Can be differentiated once.
 
     Raises ValueError where features are not [B, E] of the same pairs, or where ranks bring different B (once agreed,
     only on the rank that brings another: see check_batch_size).
     """
     check_pairs(image_features, text_features, tile, group, logit_scale=logit_scale)
-    loss: Tensor = _ContrastiveLoss.apply(*as_wanted(image_features, text_features, logit_scale), group, tile)
-    return loss
+    return PairLoss(*_ContrastiveLoss.apply(*as_wanted(image_features, text_features, logit_scale), group, tile))
 
 
 class _ContrastiveLoss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, images: Tensor, texts: Tensor, scale: Tensor, group: dist.ProcessGroup | None, tile: int
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         ctx.dtypes = images.dtype, texts.dtype, scale.dtype
         dtype = compute_dtype(images, texts)
         all_images, all_texts = all_gather_rows(torch.cat([images, texts], dim=1), group).chunk(2, dim=1)
@@ -54,8 +54,11 @@ class _ContrastiveLoss(torch.autograd.Function):
             of_images = _sum_rows(scale * images, all_texts, pairs, first, tile)
             of_texts = _sum_rows(scale * texts, all_images, pairs, first, tile)
             loss = share * (of_images.losses + of_texts.losses).sum()
+            right = [highest(pairs, rows.rivals, scale) for rows in (of_images, of_texts)]
+            accuracy = share * torch.cat(right).sum(dtype=dtype)
+            ctx.mark_non_differentiable(accuracy)
             if not any(ctx.needs_input_grad):
-                return loss
+                return loss, accuracy
             of_all_images, of_all_texts = _gather(of_images, of_texts, group)
             missed = (of_images.missed + of_texts.missed)[:, None]
             image_gradient = text_gradient = scale_gradient = None
@@ -68,11 +71,11 @@ class _ContrastiveLoss(torch.autograd.Function):
                 )
                 text_gradient = share * scale * pull
         ctx.save_for_backward(image_gradient, text_gradient, scale_gradient)
-        return loss
+        return loss, accuracy
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         return *scaled(ctx.saved_tensors, gradient, ctx.dtypes), None, None
 
 
@@ -96,19 +99,23 @@ class _Rows(NamedTuple):
     """[B], -log of the pair's share of the softmax."""
     missed: Tensor
     """[B], 1 less that share, but from the sum of the other columns, so that the pair may be all but sure."""
+    rivals: Tensor
+    """[B], the highest logit of the other columns; -inf where there are none."""
 
 
 def _sum_rows(rows: Tensor, columns: Tensor, pairs: Tensor, first: int, tile: int) -> _Rows:
     """Scaled rows [B, E] with logits `pairs` [B] at their pairs, in columns `first` and on of [N, E]; tile by tile."""
-    highest, others = pairs, torch.zeros_like(pairs)
+    top, others = pairs, torch.zeros_like(pairs)
+    rivals = torch.full_like(pairs, float("-inf"))
     for which, part in tiles(columns, tile, rows.dtype):
         logits = rows @ part.T
         own_pairs(logits, which, first).fill_(float("-inf"))
-        before, highest = highest, torch.maximum(highest, logits.amax(dim=1))
-        others = others * (before - highest).exp() + logits.sub_(highest[:, None]).exp_().sum(dim=1)
-    rise = pairs - highest
+        rivals = torch.maximum(rivals, logits.amax(dim=1))
+        before, top = top, torch.maximum(top, rivals)
+        others = others * (before - top).exp() + logits.sub_(top[:, None]).exp_().sum(dim=1)
+    rise = pairs - top
     total = others + rise.exp()
-    return _Rows(_Partition(highest, total), torch.log1p(others + rise.expm1()) - rise, others / total)
+    return _Rows(_Partition(top, total), torch.log1p(others + rise.expm1()) - rise, others / total, rivals)
 
 
 def _gather(of_images: _Rows, of_texts: _Rows, group: dist.ProcessGroup | None) -> list[_Partition]:

@@ -4,6 +4,7 @@ Shapes: B rows of this rank, N = W * B rows of all ranks, E embedding.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -13,6 +14,16 @@ from mammut_clip.distributed.batch_size import check_batch_size
 
 TILE = 8192
 """Columns that are scored at once: 0.13 GB of float32 for 4,096 rows, enough for full matrix speed."""
+
+
+class PairLoss(NamedTuple):
+    """What a loss over pairs says of this rank's rows; the mean over ranks holds for the global batch."""
+
+    loss: Tensor
+    """[], with a gradient."""
+    accuracy: Tensor
+    """[], without: the share of rows whose own pair scores highest in the global batch. Ties count as wrong (where all
+    features are the same nothing is told apart), up to rounding: a caption that stands twice is a tie."""
 
 
 def check_pairs(images: Tensor, texts: Tensor, tile: int, group: dist.ProcessGroup | None, **scalars: Tensor) -> None:
@@ -45,3 +56,12 @@ def tiles(columns: Tensor, tile: int, dtype: torch.dtype) -> Iterator[tuple[slic
 def own_pairs(logits: Tensor, which: slice, first: int) -> Tensor:
     """A view of the entries of a tile of logits [B, <= tile] that are pairs, where row 0's stands in column `first`."""
     return logits.diagonal(first - which.start)
+
+
+def highest(pairs: Tensor, rivals: Tensor, reach: Tensor) -> Tensor:
+    """Logits [B] of pairs and the highest others of their rows [B] -> which pairs are higher, by more than rounding.
+
+    Two products of the same vectors differ in their last digits, and how depends on where they stand in the batch.
+    `reach` []: how far from 0 the terms of a logit can be.
+    """
+    return pairs - rivals > 16 * torch.finfo(pairs.dtype).eps * reach

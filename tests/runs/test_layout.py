@@ -5,6 +5,7 @@ import pytest
 from mammut_clip.config.errors import ConfigError, InputError
 from mammut_clip.config.run import RunConfig
 from mammut_clip.runs.layout import COMPLETE_MARKER, RunDir, SweepDir
+from mammut_clip.runs.marker import Marker
 from mammut_clip.runs.records import EvalRecord, Status
 
 RECORD = EvalRecord(dataset="d", model="m", pretrained="p", task="zeroshot_classification", metrics={"acc1": 0.5})
@@ -33,8 +34,45 @@ def test_only_marked_checkpoints_count(run: RunDir) -> None:
             (path / COMPLETE_MARKER).write_text("{}")
     (run.path / "checkpoints" / ".512.unfinished").mkdir()
     assert [c.samples_seen for c in run.checkpoints] == [128, 256]
+    assert [c.samples_seen for c in run.all_checkpoints] == [128, 256, 384]
     run.remove_checkpoint(run.checkpoints[0])
     assert [c.samples_seen for c in run.checkpoints] == [256]
+    run.remove_checkpoint(run.checkpoint(128))
+    assert sorted(path.name for path in run.checkpoints_folder.iterdir()) == [".512.unfinished", "256", "384"]
+
+
+def test_a_checkpoint_knows_what_is_missing_from_it(run: RunDir) -> None:
+    checkpoint = run.checkpoint(128)
+    assert "no marker" in (checkpoint.damage() or "")
+    checkpoint.path.mkdir(parents=True)
+    files = {"a": 3, "b": 4, "c": 0}
+    for name, size in files.items():
+        (checkpoint.path / name).write_bytes(b"x" * size)
+    Marker(samples_seen=128, world_size=2, files=files, pending={"x": 0.1}).write(checkpoint.path / COMPLETE_MARKER)
+    assert checkpoint.damage() is None
+    assert checkpoint.marker is not None
+    assert checkpoint.marker.pending == {"x": 0.1}
+    (checkpoint.path / "b").write_bytes(b"xxx")
+    assert checkpoint.damage() == "b has 3 bytes where 4 were written"
+    (checkpoint.path / "a").unlink()
+    assert checkpoint.damage() == "a is missing"
+    (checkpoint.path / "c").unlink()
+    assert checkpoint.damage() == "a is missing, and 1 more"
+    assert run.checkpoints == [checkpoint], "the list looks at markers alone"
+    checkpoint.path.rename(run.checkpoint(256).path)
+    assert run.checkpoint(256).damage() == "its marker is of 128 samples seen"
+
+
+def test_a_marker_of_the_program_before_tells_less(run: RunDir) -> None:
+    checkpoint = run.checkpoint(128)
+    checkpoint.path.mkdir(parents=True)
+    (checkpoint.path / COMPLETE_MARKER).write_text('{"samples_seen": 128, "world_size": 2}')
+    assert checkpoint.damage() == ".metadata is missing"
+    (checkpoint.path / ".metadata").touch()
+    assert checkpoint.damage() is None
+    (checkpoint.path / COMPLETE_MARKER).write_text("{")
+    assert checkpoint.damage() == "its marker complete cannot be read"
+    assert checkpoint.marker is None
 
 
 def test_readers_survive_half_written_files(run: RunDir) -> None:

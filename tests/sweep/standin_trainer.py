@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from mammut_clip.runs import RunDir, Status, metrics
-from mammut_clip.runs.lock import RunIsLockedError, hold
+from mammut_clip.runs.lease import RunIsLockedError, hold_lease
 
 
 class StoppedError(Exception):
@@ -59,7 +59,7 @@ def main() -> int:
         if run.status.state == "finished":
             continue
         try:
-            with hold(run.lock_file):
+            with hold_lease(run.lock_file):
                 done = train(run) and done
         except RunIsLockedError:
             done = False

@@ -19,6 +19,7 @@ from mammut_clip.config.cluster import load_cluster
 from mammut_clip.config.load import validate
 from mammut_clip.config.sweep import SweepConfig
 from mammut_clip.runs import RunDir
+from mammut_clip.runs.lease import hold_lease
 from mammut_clip.runs.lock import hold
 from mammut_clip.sweep import LaunchResult, Plan, launch, make_plan, sweep_status
 from mammut_clip.sweep.local_jobs import commands_for, pack
@@ -248,7 +249,7 @@ def test_a_dead_trainer_is_shown_as_interrupted_and_not_as_running(tmp_path: Pat
     record = {"state": "running", "attempts": 1, "updated_at": time.time() - 3600}
     (tmp_path / "s" / "seed1" / "status.json").write_text(json.dumps(record))
     assert sweep_status(tmp_path / "s").rows[0].state == "interrupted"
-    with hold(tmp_path / "s" / "seed1" / "lock"):
+    with hold_lease(tmp_path / "s" / "seed1" / "lock"):
         assert sweep_status(tmp_path / "s").rows[0].state == "running"
 
 

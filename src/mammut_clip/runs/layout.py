@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,11 +10,11 @@ from pathlib import Path
 from mammut_clip.config.atomic import write_text
 from mammut_clip.config.errors import ConfigError, InputError, Problem
 from mammut_clip.config.load import load_config, to_yaml
+from mammut_clip.config.quantity import format_quantity
 from mammut_clip.config.run import RunConfig
 from mammut_clip.runs import metrics
-from mammut_clip.runs.records import EvalRecord, Manifest, Status
-
-COMPLETE_MARKER = "complete"
+from mammut_clip.runs.marker import COMPLETE_MARKER, Marker, damage
+from mammut_clip.runs.records import EvalRecord, Lineage, Manifest, Status
 
 
 @dataclass(frozen=True, order=True)
@@ -25,8 +26,20 @@ class Checkpoint:
 
     @property
     def is_complete(self) -> bool:
-        """A checkpoint without its marker was cut off while it was written."""
+        """A checkpoint without its marker was cut off while it was written. One look at one file."""
         return (self.path / COMPLETE_MARKER).is_file()
+
+    @property
+    def marker(self) -> Marker | None:
+        """What was noted when it was complete; None where that is absent or cut off."""
+        return Marker.read(self.path / COMPLETE_MARKER)
+
+    def damage(self) -> str | None:
+        """Why it cannot be used: no marker, or files that are missing or cut off; None where it is as it was written.
+
+        Looks at the size of each of its files.
+        """
+        return damage(self.path, self.samples_seen)
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,10 @@ class RunDir:
         return self.path / "metrics.jsonl"
 
     @property
+    def lineage_file(self) -> Path:
+        return self.path / "lineage.json"
+
+    @property
     def quarantine_folder(self) -> Path:
         return self.path / "quarantine"
 
@@ -97,25 +114,43 @@ class RunDir:
     def manifest(self) -> Manifest | None:
         return Manifest.read(self.manifest_file)
 
+    @property
+    def lineage(self) -> Lineage | None:
+        """What the run began with: from its manifest or, before a branch's first start, from its parent's."""
+        manifest = self.manifest
+        if manifest is None:
+            return Lineage.read(self.lineage_file)
+        return Lineage(tokenizer_sha256=manifest.tokenizer_sha256, samples_sha256=manifest.samples_sha256)
+
     def check_tokenizer(self, sha256: str | None) -> None:
         """Raise InputError where the run began with another tokenizer file than the one with this digest."""
-        manifest = self.manifest
-        if manifest is not None and manifest.tokenizer_sha256 != sha256:
+        lineage = self.lineage
+        if lineage is not None and lineage.tokenizer_sha256 != sha256:
             name = self.config.model.architecture.text_cfg.hf_tokenizer_name
             raise InputError(
                 f"{self.path}: the tokenizer {name} is not the one this run began with; put that file back "
-                f"(SHA-256 {manifest.tokenizer_sha256})"
+                f"(SHA-256 {lineage.tokenizer_sha256})"
             )
 
     def check_samples(self, sha256: str) -> None:
         """Raise InputError where the run began with other numbers of samples in its shards than those with this
         digest."""
-        manifest = self.manifest
-        if manifest is not None and manifest.samples_sha256 not in (None, sha256):
+        lineage = self.lineage
+        if lineage is not None and lineage.samples_sha256 not in (None, sha256):
             raise InputError(
                 f"{self.path}: the shards of data.train hold other numbers of samples than when this run began, so it "
                 "would continue with other samples than its own; put the shards back as they were (`mammut-clip data "
                 "check` names those that changed), or begin a run of another name"
+            )
+
+    def check_first_start(self) -> None:
+        """Raise InputError where the run cannot begin with first weights, because it is a branch of another."""
+        origin = self.config.branched_from
+        if origin is not None:
+            raise InputError(
+                f"{self.path}: this run begins with the checkpoint of {origin.name} at "
+                f"{format_quantity(origin.samples_seen)} samples, and has no usable one; the command that made it, "
+                f"with --from {origin.run}@{format_quantity(origin.samples_seen)}, brings it again"
             )
 
     @property
@@ -128,20 +163,39 @@ class RunDir:
 
     def checkpoint(self, samples_seen: int) -> Checkpoint:
         """The checkpoint at a point of the clock, existing or not."""
-        return Checkpoint(samples_seen, self.path / "checkpoints" / str(samples_seen))
+        return Checkpoint(samples_seen, self.checkpoints_folder / str(samples_seen))
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def all_checkpoints(self) -> list[Checkpoint]:
+        """What stands under a checkpoint's name, complete or not, earliest first."""
+        folder = self.checkpoints_folder
+        names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+        return sorted(self.checkpoint(int(name)) for name in names if name.isdecimal())
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
-        """The complete checkpoints, earliest first."""
-        folder = self.path / "checkpoints"
-        names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-        found = [self.checkpoint(int(name)) for name in names if name.isdigit()]
-        return sorted(checkpoint for checkpoint in found if checkpoint.is_complete)
+        """The complete checkpoints, earliest first: those with their marker.
+
+        A launcher lists those of whole sweeps, so their files are not looked at: see Checkpoint.damage.
+        """
+        return [checkpoint for checkpoint in self.all_checkpoints if checkpoint.is_complete]
+
+    def checkpoint_at(self, samples_seen: int) -> Checkpoint | None:
+        """The first complete checkpoint within one batch from a point of the clock on; None where there is none."""
+        stop = samples_seen + self.config.global_batch_size
+        return next((one for one in self.checkpoints if samples_seen <= one.samples_seen < stop), None)
 
     def remove_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Delete a checkpoint, its marker first: what a crash leaves is never taken for complete."""
-        (checkpoint.path / COMPLETE_MARKER).unlink(missing_ok=True)
-        shutil.rmtree(checkpoint.path, ignore_errors=True)
+        """Delete a checkpoint, after it was given another name: what a crash leaves is never taken for one."""
+        removed = checkpoint.path.with_name(f".{checkpoint.samples_seen}.removed")
+        shutil.rmtree(removed, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            checkpoint.path.rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)
 
     def eval_file(self, samples_seen: int, task: str) -> Path:
         """Where the result of a task at a checkpoint stands."""

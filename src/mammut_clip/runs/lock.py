@@ -1,6 +1,7 @@
-"""One writer per run: an advisory lock held for the life of the training process.
+"""One holder among the processes of one machine: an advisory lock of the kernel (flock), for launchers and local jobs.
 
-The lock is the kernel's (flock), so a killed holder leaves none behind.
+A killed holder leaves none behind. Whether two hosts that share a file system see each other's is the file system's
+affair, often not: what must hold among hosts, the writing of a run, is guarded by a lease (runs.lease).
 """
 
 import fcntl
@@ -18,8 +19,8 @@ _PATIENCE_SECONDS = 0.5
 class RunIsLockedError(InputError):
     """Another process is writing this run."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path.parent}: another process is training this run now; wait for it or stop it first")
+    def __init__(self, path: Path, holder: str = "another process") -> None:
+        super().__init__(f"{path.parent}: {holder} is training this run now; wait for it or stop it first")
 
 
 @contextmanager

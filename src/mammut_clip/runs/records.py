@@ -83,6 +83,15 @@ class Manifest(Record):
     """Unix time of the first start, in seconds."""
 
 
+class Lineage(Record):
+    """What a run must go on with. A branch has it from its parent."""
+
+    tokenizer_sha256: str | None
+    """As in Manifest."""
+    samples_sha256: str | None
+    """As in Manifest."""
+
+
 class EvalRecord(Record):
     """One zero-shot result in CLIP_benchmark's schema."""
 

@@ -7,7 +7,7 @@ or lost, when the process died under it (three tries). A run that its job never 
 from dataclasses import dataclass, field
 
 from mammut_clip.runs.layout import RunDir
-from mammut_clip.runs.lock import is_held
+from mammut_clip.runs.lease import is_leased
 from mammut_clip.slurm.jobs import Job
 from mammut_clip.sweep.plan import PlannedRun
 
@@ -66,7 +66,7 @@ class Ledger:
         for run_id, entry in entries.items():
             if entry.is_finished:
                 ledger.finished.append(run_id)
-            elif is_held(entry.run.lock_file):
+            elif is_leased(entry.run.lock_file):
                 ledger.elsewhere.append(run_id)
             else:
                 ledger.waiting.append(run_id)
@@ -83,6 +83,7 @@ class Ledger:
             self.in_job[run_id] = job
         taken = set(run_ids)
         self.waiting = [run_id for run_id in self.waiting if run_id not in taken]
+        self.elsewhere = [run_id for run_id in self.elsewhere if run_id not in taken]
 
     def runs_of(self, job: Job) -> list[str]:
         return [run_id for run_id, its_job in self.in_job.items() if its_job is job]
@@ -101,7 +102,7 @@ class Ledger:
 
     def look_elsewhere(self) -> None:
         """Runs that other processes have let go of are finished, or wait for us."""
-        for run_id in [r for r in self.elsewhere if not is_held(self.entries[r].run.lock_file)]:
+        for run_id in [r for r in self.elsewhere if not is_leased(self.entries[r].run.lock_file)]:
             self.elsewhere.remove(run_id)
             (self.finished if self.entries[run_id].is_finished else self.waiting).append(run_id)
 
@@ -110,7 +111,7 @@ class Ledger:
         status = entry.run.status
         if status.state == "finished":
             self.finished.append(run_id)
-        elif is_held(entry.run.lock_file):
+        elif is_leased(entry.run.lock_file, ended_job=job.id):
             self.elsewhere.append(run_id)
         elif entry.has_started and status.state == "failed":
             entry.failures += 1

@@ -1,13 +1,5 @@
-"""Sweep -> plan: every run with its size, its compute in both conventions, and what it is predicted to cost.
-
-The predicted wall time of a run is
-
-    seconds = exact GFLOPs per sample and step x samples / (devices x peak GFLOP/s x efficiency)
-
-where devices are the run's GPUs, or, on a cluster without GPUs, the cores of its one process; peak and efficiency stand
-in the cluster's file. GPU-hours (core-hours) are seconds x devices / 3600. The efficiency is one number for all models,
-so small ones, which use less of a GPU, cost more than predicted. Checkpoints, evaluation and waiting are not counted.
-"""
+"""Sweep -> plan: every run with its size, its compute in both conventions, and what it is predicted to cost (see
+cost/price.py)."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -22,11 +14,12 @@ from mammut_clip.config.model import ModelConfig
 from mammut_clip.config.run import RunConfig
 from mammut_clip.config.sweep import SweepConfig, load_sweep
 from mammut_clip.cost import Gflops, gflops_per_sample, parameters
+from mammut_clip.cost.price import Price, check_gpus, price, usual_gpus
 from mammut_clip.sweep.grid import Cell, cells
 
 
 @dataclass(frozen=True)
-class PlannedRun:
+class PlannedRun(Price):
     """One run and its cost."""
 
     id: str
@@ -38,25 +31,6 @@ class PlannedRun:
     gflops_exact: float
     """GFLOPs of the whole run as executed, forward and backward."""
     steps: int
-    gpus: int
-    """GPUs, one process each; 0 trains in one process on the CPU."""
-    cores: int
-    """Cores of all its processes together."""
-    seconds: float
-    """Predicted wall time."""
-
-    @property
-    def processes(self) -> int:
-        """How many processes train it."""
-        return max(1, self.gpus)
-
-    @property
-    def gpu_hours(self) -> float:
-        return self.gpus * self.seconds / 3600
-
-    @property
-    def core_hours(self) -> float:
-        return self.cores * self.seconds / 3600
 
     def to_json_dict(self) -> dict[str, Any]:
         """The run's row of `sweep plan --json`. `gflops` is what is executed, as in `gflops_exact`."""
@@ -166,32 +140,26 @@ def make_plan(config: SweepConfig, cluster: ClusterConfig, source: str | None = 
 
 def _gpus(cell: Cell, cluster: ClusterConfig, source: str) -> int:
     """GPUs of a run on a cluster; 0 where the cluster has none, whatever the sweep asks for."""
-    node = cluster.gpus_per_node
-    if node == 0:
+    if cluster.gpus_per_node == 0:
         return 0
-    wanted = cell.gpus or (1 if cluster.kind == "local" else node)
-    if wanted > node and (cluster.kind == "local" or wanted % node):
-        expected = f"at most {node}" if cluster.kind == "local" else f"at most {node}, or whole nodes of {node}"
-        raise ConfigError(source, [Problem("gpus", f"expected {expected}", wanted)])
+    wanted = cell.gpus or usual_gpus(cluster)
+    check_gpus(wanted, cluster, source)
     return wanted
 
 
 def _price(cell: Cell, gpus: int, cluster: ClusterConfig, source: str) -> PlannedRun:
-    config, processes = cell.config, max(1, gpus)
-    config.check_world_size(processes, source)
+    config = cell.config
+    config.check_world_size(max(1, gpus), source)
     params, gflops = _model_cost(config.model.architecture)
-    cores = processes * cluster.cpus_per_task
     exact = gflops.exact_step * config.total_samples
     return PlannedRun(
+        **asdict(price(exact, gpus, cluster)),
         id=cell.id,
         config=config,
         params=params,
         gflops_paper=gflops.paper * config.total_samples,
         gflops_exact=exact,
         steps=config.steps,
-        gpus=gpus,
-        cores=cores,
-        seconds=exact / ((gpus or cores) * cluster.peak_tflops * 1e3 * cluster.efficiency),
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from mammut_clip.config.atomic import read_json, write_json
 from mammut_clip.config.cluster import ClusterConfig
 from mammut_clip.config.errors import InputError
-from mammut_clip.runs.lock import is_held
+from mammut_clip.runs.lease import is_leased
 from mammut_clip.slurm.jobs import Job, submit
 from mammut_clip.slurm.queue import QueuedJob, read_queue
 from mammut_clip.sweep.ledger import Ledger
@@ -75,6 +75,7 @@ class SlurmLauncher:
         """
         queue = read_queue()
         self._unknown = []
+        self._find_ours(queue)
         submitted = 0
         for run_id in list(self._ledger.waiting):
             last = self._submissions.get(run_id)
@@ -83,9 +84,7 @@ class SlurmLauncher:
                 continue
             found = _find(last, queue)
             if last is not None and found is not None:
-                last.job_id = found.id
-                self._submissions.put(run_id, last)
-                self._ledger.begin([run_id], _job(last))
+                self._adopt(run_id, last, found)
                 continue
             try:
                 self._submit(run_id)
@@ -120,6 +119,27 @@ class SlurmLauncher:
         """Runs that have a job now, or may have one."""
         return [*self._ledger.in_job, *self._unknown]
 
+    def _find_ours(self, queue: dict[str, QueuedJob] | None) -> None:
+        """What some process trains is in the job of an earlier launch, or was until that ended, or is not ours."""
+        for run_id in list(self._ledger.elsewhere):
+            last = self._submissions.get(run_id)
+            if last is None:
+                continue
+            found = _find(last, queue)
+            if queue is None:
+                self._unknown.append(run_id)
+            elif found is not None:
+                self._adopt(run_id, last, found)
+            elif not is_leased(self._ledger.entries[run_id].run.lock_file, ended_job=last.job_id):
+                self._ledger.elsewhere.remove(run_id)
+                self._ledger.waiting.append(run_id)
+
+    def _adopt(self, run_id: str, last: Submission, found: QueuedJob) -> None:
+        """The job of an earlier launch is this one's."""
+        last.job_id = found.id
+        self._submissions.put(run_id, last)
+        self._ledger.begin([run_id], _job(last))
+
     def _submit(self, run_id: str) -> None:
         entry = self._ledger.entries[run_id]
         attempt = entry.run.status.attempts + entry.deaths + entry.failures
@@ -138,7 +158,7 @@ class SlurmLauncher:
             if job.id in queue:
                 continue
             entry = self._ledger.entries[run_id]
-            state, locked = entry.run.status.state, is_held(entry.run.lock_file)
+            state, locked = entry.run.status.state, is_leased(entry.run.lock_file, ended_job=job.id)
             if state != "finished" and not job.record.exists():
                 error = "its job left the queue before it began: cancelled, or its log could not be written"
                 self._ledger.give_up(run_id, error, job)

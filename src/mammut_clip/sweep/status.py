@@ -9,7 +9,7 @@ from typing import Any
 from mammut_clip.config.atomic import read_json
 from mammut_clip.config.errors import InputError
 from mammut_clip.runs.layout import RunDir, SweepDir
-from mammut_clip.runs.lock import is_held
+from mammut_clip.runs.lease import is_leased
 from mammut_clip.sweep.progress import last_row
 
 _QUIET_SECONDS = 60
@@ -65,7 +65,7 @@ def _row(run: RunDir, total_samples: int | None) -> StatusRow:
     status, row = run.status, last_row(run.metrics_file)
     written = run.status_file.exists()
     state: str = status.state
-    if state == "running" and time.time() - status.updated_at > _QUIET_SECONDS and not is_held(run.lock_file):
+    if state == "running" and time.time() - status.updated_at > _QUIET_SECONDS and not is_leased(run.lock_file):
         state = "interrupted"
     return StatusRow(
         id=run.name,

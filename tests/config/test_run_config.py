@@ -76,6 +76,11 @@ def test_an_architecture_may_be_written_out() -> None:
         ({"name": "../x"}, "letters, digits"),
         ({"optimizer": {"lr": -1}}, "optimizer.lr"),
         ({"optimiser": {"lr": 1}}, "did you mean optimizer?"),
+        ({"parallel": {"mode": "fsdp", "shard_size": 4}}, "shard_size belongs to mode hsdp, not to fsdp"),
+        ({"parallel": {"cpu_offload": True}}, "cpu_offload needs sharded parameters: mode fsdp or hsdp, not auto"),
+        ({"optimizer": {"lr": 1, "options": {"momentum": 0.9}}}, "adamw takes lr, betas, eps and weight_decay"),
+        ({"logging": {"wandb_mode": "offline"}}, "wandb_mode needs wandb_project"),
+        ({"non_finite": {"then": "pray"}}, "rewind"),
     ],
 )
 def test_impossible_configs_are_refused_with_the_reason(changes: dict[str, Any], expected: str) -> None:
@@ -87,3 +92,12 @@ def test_a_batch_that_the_processes_cannot_share_is_refused_with_ones_that_fit()
     config.check_world_size(4, "run.yaml")
     with pytest.raises(ConfigError, match="126 or 129"):
         config.check_world_size(3, "run.yaml")
+
+
+def test_permanent_points_are_the_papers_scales_unless_others_are_given() -> None:
+    run = validate(RunConfig, values(samples_seen="12.8M"), "run.yaml")
+    assert run.permanent_points == (1_280_000, 1_980_000, 3_070_000, 4_430_000, 6_400_000, 9_050_000)
+    own = validate(RunConfig, values(samples_seen="12.8M", checkpoint={"permanent": ["6.4M", "1K", "1K"]}), "run.yaml")
+    assert own.permanent_points == (1_000, 6_400_000)
+    none = validate(RunConfig, values(samples_seen="12.8M", checkpoint={"permanent": []}), "run.yaml")
+    assert none.permanent_points == ()

@@ -5,7 +5,15 @@ import torch
 import torch.distributed as dist
 from gloo_processes import Results, run_processes
 
-from mammut_clip.distributed.collectives import all_gather_rows, all_reduce_sum, group_rank, group_size, pass_on
+from mammut_clip.config.errors import ConfigError, InputError, Problem
+from mammut_clip.distributed.collectives import (
+    all_gather_rows,
+    all_reduce_sum,
+    group_rank,
+    group_size,
+    on_main,
+    pass_on,
+)
 
 WORLD = 3
 
@@ -16,6 +24,13 @@ def test_one_process_needs_no_group() -> None:
         assert torch.equal(result, tensor)
         assert not result.requires_grad
     assert (group_rank(), group_size()) == (0, 1)
+
+
+REFUSAL = ConfigError("a.yaml", [Problem("lr", "expected more", 1)])
+
+
+def refuse() -> int:
+    raise REFUSAL
 
 
 def rank_main(rank: int) -> Results:
@@ -32,6 +47,11 @@ def rank_main(rank: int) -> Results:
         "passed second": second.wait(),
         "passed bf16": pass_on(own.bfloat16()).wait(),
     }
+    results["on main"] = torch.tensor(on_main(lambda: group_rank() + 7))
+    try:
+        on_main(refuse)
+    except InputError as error:
+        results["refused"] = torch.tensor([len(str(error)), isinstance(error, ConfigError)])
     group = dist.new_group([1, 2])
     if rank > 0:
         results["position in group"] = torch.tensor([group_rank(group), group_size(group)])
@@ -75,3 +95,16 @@ def test_a_smaller_group_counts_its_own_ranks(results: list[Results]) -> None:
         assert results[rank]["position in group"].tolist() == [rank - 1, 2]
         assert results[rank]["gathered in group"].flatten().tolist() == [1.0, 2.0]
         assert torch.equal(results[rank]["passed in group"], rows(other))
+
+
+@pytest.mark.distributed
+def test_what_rank_0_alone_does_is_known_to_all_and_so_is_its_refusal(results: list[Results]) -> None:
+    for rank, found in enumerate(results):
+        assert found["on main"] == 7
+        assert found["refused"].tolist() == [len(str(REFUSAL)), rank == 0]
+
+
+def test_one_process_does_what_rank_0_does() -> None:
+    assert on_main(lambda: "done") == "done"
+    with pytest.raises(ConfigError, match="expected more"):
+        on_main(refuse)

@@ -4,12 +4,15 @@ None carries gradients: losses that need other ranks' rows work out their own. E
 the same order with tensors of the same shape and type. W is the group's world size.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from mammut_clip.config.errors import InputError
 
 T = TypeVar("T")
 
@@ -53,6 +56,25 @@ def from_main(value: T | None, group: dist.ProcessGroup | None = None) -> T:
         dist.broadcast_object_list(held, group_src=0, group=group)
     assert held[0] is not None
     return held[0]
+
+
+def on_main(work: Callable[[], T], group: dist.ProcessGroup | None = None) -> T:
+    """What `work()` gives, which rank 0 alone does, on every rank; its InputError is raised on every rank."""
+    value: T | None = None
+    error: InputError | None = None
+    if group_rank(group) == 0:
+        try:
+            value = work()
+        except InputError as raised:
+            error = raised
+    message = [value, None if error is None else str(error)]
+    if group_size(group) > 1:
+        dist.broadcast_object_list(message, group_src=0, group=group)
+    if error is not None:
+        raise error
+    if message[1] is not None:
+        raise InputError(str(message[1]))
+    return cast(T, message[0])
 
 
 @dataclass(frozen=True)

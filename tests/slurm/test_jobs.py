@@ -1,4 +1,4 @@
-"""Jobs: what a batch script holds, how commands end on this machine, where ranks meet, how the queue is read."""
+"""Jobs: what a batch script holds, how commands end on this machine, how the queue is read."""
 
 import shlex
 import subprocess
@@ -7,16 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
-from cluster import SlurmCluster
 from hypothesis import given
 from hypothesis import strategies as st
 from submitit.slurm.slurm import _make_sbatch_string
 
 from mammut_clip.config.cluster import ClusterConfig, load_cluster
+from mammut_clip.distributed.meeting import HOST_SUFFIX
 from mammut_clip.slurm import submit
 from mammut_clip.slurm.jobs import slurm_parameters
 from mammut_clip.slurm.queue import QueuedJob, parse_queue
-from mammut_clip.slurm.rendezvous import meeting_point
 
 LOCAL = load_cluster("local")
 
@@ -45,6 +44,7 @@ def test_the_batch_script_says_what_the_cluster_file_says() -> None:
         "export NCCL_SOCKET_IFNAME=ib0",
         "export GLOO_SOCKET_IFNAME=ib0",
         "export WANDB_MODE=offline",
+        f"export {HOST_SUFFIX}=i",
     ):
         assert expected in lines
     assert any(line.startswith("srun ") and "--kill-on-bad-exit=1" in line for line in lines)
@@ -111,21 +111,6 @@ def test_the_work_is_pickled_by_reference_and_found_from_anywhere(
     assert [record["exit_code"] for record in job.ended] == [0]
     pickled = next((tmp_path / "folder").glob("*_submitted.pkl")).read_bytes()
     assert b"mammut_clip.slurm.work" in pickled
-
-
-def test_one_process_meets_nobody_and_one_node_meets_on_its_loopback() -> None:
-    assert meeting_point({}) == {}
-    assert meeting_point({"SLURM_JOB_ID": "7", "SLURM_STEP_NUM_TASKS": "1"}) == {}
-    one_node = {"SLURM_JOB_ID": "7", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "1"}
-    assert meeting_point(one_node, "i") == {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "20007"}
-    assert meeting_point({**one_node, "MASTER_ADDR": "set"}) == {"MASTER_PORT": "20007"}
-
-
-@pytest.mark.slurm
-def test_several_nodes_meet_at_the_first_by_its_fast_name(slurm: SlurmCluster) -> None:
-    step = {"SLURM_JOB_ID": "7", "SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_NUM_NODES": "2"}
-    found = meeting_point({**step, "SLURM_STEP_NODELIST": "jwb[0021-0022]"}, "i")
-    assert found["MASTER_ADDR"] == "jwb0021i"
 
 
 def test_the_queue_is_read_with_reasons_that_hold_commas_and_names_that_hold_bars() -> None:

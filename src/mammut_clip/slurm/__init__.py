@@ -1,4 +1,4 @@
-"""From a cluster's profile to a running job: submission by submitit, the queue, where ranks meet, the work inside."""
+"""From a cluster's profile to a running job: submission by submitit, the queue, the work inside."""
 
 from mammut_clip.slurm.jobs import Job, submit
 from mammut_clip.slurm.queue import QueuedJob, read_queue

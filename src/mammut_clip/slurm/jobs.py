@@ -1,6 +1,6 @@
 """Submitting commands as one job, through submitit: a process on this machine, or an sbatch job.
 
-    job = submit(cluster, [[sys.executable, "-m", "mammut_clip.train", run]], folder, "toy-1", processes=4, gpus=4)
+    job = submit(cluster, [[sys.executable, "-m", "mammut_clip.train", run]], folder, "toy-1", processes=4)
 
 submitit writes the batch script, pickles `Work` by reference and starts it; the states of jobs are read from the
 process (local) or from one squeue for all (slurm.queue), never through submitit's sacct polling.
@@ -103,7 +103,6 @@ def submit(
     work = Work(
         commands,
         environment=_environment(cluster) if is_local else {},  # on slurm the batch script sets it
-        host_suffix=cluster.host_suffix,
         grace_seconds=min(grace_seconds, max(1.0, 0.8 * cluster.signal_seconds)),
         record=str(folder / f"{name}.json"),
         is_local=is_local,
@@ -184,11 +183,13 @@ def _setup_lines(cluster: ClusterConfig) -> list[str]:
 
 
 def _environment(cluster: ClusterConfig) -> dict[str, str]:
-    """The variables of a job: threads, interfaces, and what the cluster's file says, which wins."""
+    """The variables of a job: threads, interfaces, names of nodes, and what the cluster's file says, which wins."""
     variables = {"OMP_NUM_THREADS": str(cluster.cpus_per_task)}
     if cluster.network_interfaces:
         names = ",".join(cluster.network_interfaces)
         variables |= {"NCCL_SOCKET_IFNAME": names, "GLOO_SOCKET_IFNAME": names}
+    if cluster.host_suffix:
+        variables["MAMMUT_CLIP_HOST_SUFFIX"] = cluster.host_suffix  # read by mammut_clip.distributed.meeting
     return variables | cluster.environment
 
 

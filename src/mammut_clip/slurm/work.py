@@ -1,8 +1,9 @@
 """What runs inside a job: commands, one after another, each in a process group of its own.
 
 submitit pickles `Work` by reference, so this module must be importable in the job, and imports little. The job is told
-to stop by SIGTERM (cancelled, preempted) or SIGUSR2 (the time limit is near: submitit then queues the job again);
-either way the running command gets SIGTERM and time to write its checkpoint.
+to stop by SIGTERM (cancelled, preempted), SIGUSR1 (by a person: scancel --signal=USR1) or SIGUSR2 (the time limit is
+near: submitit then queues the job again); each time the running command gets SIGTERM and time to write its checkpoint.
+The environment is passed on as it is: who a process is and where it meets the others is found by the command itself.
 """
 
 import os
@@ -19,7 +20,6 @@ from typing import Any
 
 from mammut_clip.config.atomic import write_json
 from mammut_clip.runs.lock import hold
-from mammut_clip.slurm.rendezvous import meeting_point
 
 
 @dataclass
@@ -29,8 +29,6 @@ class Work:
     commands: list[list[str]]
     environment: dict[str, str] = field(default_factory=dict)
     """Added to the job's environment."""
-    host_suffix: str = ""
-    """Appended to the first node's name in MASTER_ADDR."""
     grace_seconds: float = 60.0
     """Between SIGTERM and SIGKILL."""
     record: str = ""
@@ -41,9 +39,10 @@ class Work:
     def __call__(self) -> list[dict[str, Any]]:
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = False
-        signal.signal(signal.SIGTERM, self._on_sigterm)
+        signal.signal(signal.SIGTERM, self._on_stop)
+        signal.signal(signal.SIGUSR1, self._on_stop)
         signal.signal(signal.SIGALRM, self._on_alarm)
-        environment = {**os.environ, **self.environment, **meeting_point(os.environ, self.host_suffix)}
+        environment = {**os.environ, **self.environment}
         with self._present():
             ended: list[dict[str, Any]] = []
             for command in self.commands:
@@ -64,7 +63,7 @@ class Work:
         while self._child_is_alive() and time.monotonic() < deadline:
             time.sleep(0.05)
         self._signal_child(signal.SIGKILL)
-        fresh = Work(self.commands, self.environment, self.host_suffix, self.grace_seconds, self.record, self.is_local)
+        fresh = Work(self.commands, self.environment, self.grace_seconds, self.record, self.is_local)
         return DelayedSubmission(fresh)
 
     def _present(self) -> Any:
@@ -85,7 +84,7 @@ class Work:
         print(f"$ {shlex.join(command)}", flush=True)
         started = time.time()
         self._child = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=_ignore_time_limit_signal
+            command, env=environment, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=_ignore_user_signals
         )
         self._write_record(ended)
         if self._stopping:  # the signal came while the command was being started
@@ -101,7 +100,7 @@ class Work:
         print(f"exit code {record['exit_code']} after {record['seconds']:.1f} s", file=sys.stderr, flush=True)
         return record
 
-    def _on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         if not self._stopping:
             self._stopping = True
             signal.setitimer(signal.ITIMER_REAL, self.grace_seconds)
@@ -123,8 +122,10 @@ class Work:
                 os.killpg(self._child.pid, number)
 
 
-def _ignore_time_limit_signal() -> None:
-    """Slurm sends SIGUSR2 to every process of a step; its default would end a trainer before it has saved."""
+def _ignore_user_signals() -> None:
+    """Slurm sends these to every process of a step; until a trainer handles them their default would end it, and a
+    command that knows only SIGTERM before it has saved."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 

@@ -33,8 +33,16 @@ COUNTED = [
     Job("mammut_ViT-H-14", 64, 64, "bf16"),
     Job("cap_ViT-B-32", 256, 8, "bf16"),
     Job("coca_ViT-B-32", 256, 8, "bf16"),
+    Job("ViT-L-14", 256, 8, "bf16", shards=4),
+    Job("ViT-B-32", 256, 1, "bf16", micro_batch=64),
+    Job("ViT-B-32", 256, 8, "bf16", micro_batch=64),
+    Job("mammut_ViT-B-32", 256, 8, "bf16", micro_batch=64),
+    Job("mammut_ViT-L-14", 256, 64, "bf16", "full", shards=4, micro_batch=64),
+    Job("ViT-S-32", 16, 8, shards=1),
+    Job("mammut_ViT-S-32", 16, 8, "bf16", shards=1),
+    Job("mammut_ViT-S-32", 16, 8, shards=1, micro_batch=8),
 ]
-"""Over fake tensors, so that size and number of GPUs do not matter."""
+"""Over fake tensors, so that size and number of GPUs do not matter; but for DDP, whose tensors are real."""
 RESIDENT = [
     Job("ViT-S-32", 64),
     Job("ViT-B-32", 64),
@@ -53,15 +61,17 @@ def measure(settings: Settings) -> Measurement:
     rows = []
     for job in COUNTED:
         estimate, held = estimate_of(job), count_step(job)
-        rows.append(_row(job, "kept for the backward pass, GB", [kept_of(job, estimate)], "counted", [held.kept / 1e9]))
+        if job.micro_batch is None:
+            kept = kept_of(job, estimate)
+            rows.append(_row(job, "kept for the backward pass, GB", [kept], "counted", [held.kept / 1e9]))
         rows.append(_row(job, "peak, GB", [estimate.total], "counted", [held.peak / 1e9]))
     with tempfile.TemporaryDirectory() as scratch:
         for job in RESIDENT:
             peaks = [_resident(job, Path(scratch) / "log") / 1e9 for _ in range(settings.repeats)]
             rows.append(_row(job, "peak, GB", [estimate_of(job).total] * len(peaks), "resident set", peaks))
     notes = [
-        "Ours is the estimate, theirs what the trainer's own step held: all tensors, counted over fake tensors and, "
-        "for several GPUs, FSDP2 on one of as many ranks; or the growth of a fresh CPU process's resident set.",
+        "Ours is the estimate, theirs what the trainer's own step held: all tensors, counted over fake tensors (real "
+        "ones for DDP), for several GPUs on one of as many ranks; or the growth of a fresh CPU process's resident set.",
         "Texts fill the context, as the estimate assumes. Outside both: what kernels hold while they run, the "
         "allocator's fragmentation, CUDA's and NCCL's buffers.",
     ]
@@ -70,7 +80,8 @@ def measure(settings: Settings) -> Measurement:
 
 def estimate_of(job: Job) -> MemoryEstimate:
     """What the program says of a job."""
-    return training_memory_gb(load_model_config(job.model), job.batch, job.gpus, job.precision, job.recompute)
+    model, parts = load_model_config(job.model), {"shards": job.shards, "micro_batch": job.micro_batch}
+    return training_memory_gb(model, job.batch, job.gpus, job.precision, job.recompute, **parts)
 
 
 def kept_of(job: Job, estimate: MemoryEstimate) -> float:
@@ -78,7 +89,8 @@ def kept_of(job: Job, estimate: MemoryEstimate) -> float:
     that the loss has made, and weights that autocast has cast and the backward pass reads."""
     config = load_model_config(job.model)
     head = 4e-9 * config.text_cfg.width * config.text_cfg.vocab_size if config.writes_captions else 0.0
-    cast = estimate.gathered if (job.gpus, job.precision, job.recompute) == (1, "bf16", "none") else 0.0
+    autocast = job.precision == "bf16" and not job.layout.sharded
+    cast = estimate.gathered if autocast and job.recompute == "none" else 0.0
     return estimate.activations + head + cast
 
 
@@ -89,8 +101,10 @@ def _resident(job: Job, log: Path) -> float:
 
 def _row(job: Job, unit: str, ours: list[float], peer: str, theirs: list[float]) -> Row:
     gpus = "1 process" if job.gpus == 1 else f"each of {job.gpus}"
+    where = f"{gpus} ({job.layout.mode})" if job.shards is not None else gpus
+    batch = f"{job.batch} on {where}" + (f", {job.micro_batch} at a time" if job.micro_batch is not None else "")
     return Row(
-        f"{job.model}, {job.batch} on {gpus}, {job.precision}, recompute {job.recompute}",
+        f"{job.model}, {batch}, {job.precision}, recompute {job.recompute}",
         unit,
         "equal",
         ours,

@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -135,6 +136,51 @@ def test_steps_on_eight_gpus(family: str, recompute: Recompute, model_file: Call
     assert estimate_of(job).total * 1e9 == pytest.approx(count_step(job).peak, rel=0.05)
 
 
+DDP: dict[str, int] = {"gpus": 8, "shards": 1}
+HSDP: dict[str, int] = {"gpus": 8, "shards": 4}
+
+
+@pytest.mark.parametrize(
+    ("family", "parts", "precision", "recompute"),
+    [
+        ("clip", DDP, "fp32", "none"),
+        ("mammut", DDP, "bf16", "full"),
+        ("coca", HSDP, "bf16", "selective"),
+    ],
+)
+def test_steps_with_more_copies_than_one(
+    family: str, parts: dict[str, int], precision: Precision, recompute: Recompute, model_file: Callable[..., str]
+) -> None:
+    job = Job(model_file(family), 64, precision=precision, recompute=recompute, **parts)
+    assert estimate_of(job).total * 1e9 == pytest.approx(count_step(job).peak, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("family", "parts", "precision"),
+    [
+        ("cap", {"gpus": 1}, "bf16"),
+        ("mammut", HSDP, "bf16"),
+        ("siglip", DDP, "fp32"),
+    ],
+)
+def test_steps_in_micro_batches(
+    family: str, parts: dict[str, int], precision: Precision, model_file: Callable[..., str]
+) -> None:
+    job = Job(model_file(family), 64, precision=precision, micro_batch=32, **parts)
+    held, whole = count_step(job), estimate_of(replace(job, micro_batch=None))
+    assert estimate_of(job).total * 1e9 == pytest.approx(held.peak, rel=0.05)
+    assert estimate_of(job).total < 0.85 * whole.total
+
+
+def test_the_loss_over_pairs_has_its_moment(model_file: Callable[..., str]) -> None:
+    """Where micro-batches are tiny beside the global batch, it is the fullest one."""
+    thin = {"layers": 1}
+    job = Job(model_file("clip", vision_cfg=thin, text_cfg=thin), 256, 512, "bf16", micro_batch=64)
+    estimate = estimate_of(job)
+    assert estimate.losses > 2 * estimate.activations
+    assert estimate.total * 1e9 == pytest.approx(count_step(job).peak, rel=0.05)
+
+
 def test_variants_that_keep_more_or_less(model_file: Callable[..., str]) -> None:
     """OpenAI's GELU and LayerScale keep more, patch dropout less; each is in the formula."""
     plain = Job(model_file("clip"), 8)
@@ -171,6 +217,34 @@ def test_state_is_twelve_bytes_a_parameter_over_the_gpus() -> None:
     assert one.state == pytest.approx(12 * parameters(config).total / 1e9)
     assert eight.state == pytest.approx(one.state / 8)
     assert eight.losses > one.losses  # the global batch has grown
+
+
+def test_where_the_state_is() -> None:
+    config = load_model_config("ViT-L-14")
+    count = parameters(config).total
+    state = partial(training_memory_gb, config, 64, 8, "bf16")
+    assert state(shards=8) == state()
+    assert state(shards=2).state == pytest.approx(12 * count / 2e9)
+    assert state(shards=1).state == pytest.approx(16 * count / 1e9)  # and buckets of gradients
+    assert state(cpu_offload=True).state == 0
+    assert state(cpu_offload=True).total < state().total
+    assert state(shards=1).losses == pytest.approx(state().losses)  # the global batch is the same
+
+
+def test_a_micro_batch_as_large_as_the_share_is_none() -> None:
+    config = load_model_config("mammut_ViT-B-32")
+    whole = training_memory_gb(config, 256, 8, "bf16")
+    assert training_memory_gb(config, 256, 8, "bf16", micro_batch=256) == whole
+    assert training_memory_gb(config, 256, 8, "bf16", micro_batch=1000) == whole
+    parts = [training_memory_gb(config, 256, 8, "bf16", micro_batch=size).total for size in (16, 32, 64, 128)]
+    assert parts == sorted(parts)
+    assert parts[-1] < whole.total
+
+
+@pytest.mark.parametrize("shards", [0, 3, 16])
+def test_copies_are_whole(shards: int) -> None:
+    with pytest.raises(ValueError, match=f"8 GPUs cannot hold whole copies that {shards}"):
+        training_memory_gb(load_model_config("ViT-B-32"), 64, 8, "bf16", shards=shards)
 
 
 def test_what_grows_with_what() -> None:

@@ -54,6 +54,8 @@ class ClusterConfig(Config):
     """Quality of service (sbatch --qos)."""
     gpus_per_node: int = Field(0, ge=0)
     """GPUs of one node; 0 trains on the CPU."""
+    gpu_memory_gb: float | None = Field(None, gt=0)
+    """Memory of one GPU in GB (1e9 bytes), which estimates are held against; null for unknown."""
     cpus_per_task: int = Field(1, ge=1)
     """Cores of one training process; their number is also the number of CPU threads it uses."""
     time_limit_minutes: int | None = Field(None, ge=1)

@@ -3,9 +3,7 @@
 from decimal import Decimal
 from itertools import pairwise
 
-SCALES = tuple(
-    int(Decimal(mantissa).scaleb(power)) for power in range(6, 11) for mantissa in ("1.28", "3.07", "6.4")
-)
+SCALES = tuple(int(Decimal(mantissa).scaleb(power)) for power in range(6, 11) for mantissa in ("1.28", "3.07", "6.4"))
 """1.28M, 3.07M, 6.4M, 12.8M, ... 64B."""
 
 

@@ -26,6 +26,11 @@ def pair_loss_bytes(config: ModelConfig, batch: int, gpus: int) -> int:
     return _FLOAT * (2 * batch * min(rows, PAIR_TILE) + gathered)
 
 
+def feature_bytes(config: ModelConfig, batch: int) -> int:
+    """The float32 features of both sides [B, E] and their gradients, as a step in micro-batches keeps them."""
+    return _FLOAT * 4 * batch * config.embed_dim if config.has_features else 0
+
+
 def caption_loss_bytes(config: ModelConfig, batch: int, size: int, autocast: bool) -> int:
     """One chunk of logits [C, V] in bytes of `size`, in float32, and its softmax; the head, where autocast casts it."""
     text = config.text_cfg

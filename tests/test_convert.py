@@ -23,7 +23,7 @@ from mammut_clip.convert import convert
 from mammut_clip.distributed import Process
 from mammut_clip.models import build_model, save_weights, to_published
 from mammut_clip.runs.layout import RunDir
-from mammut_clip.train import checkpoint
+from mammut_clip.train.checkpoint import CheckpointWriter
 
 ONE = Process(0, 1, 0, torch.device("cpu"))
 VISION = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 2, "head_width": 32}
@@ -81,7 +81,8 @@ def run(tmp_path: Path) -> RunDir:
     run = RunDir.create(tmp_path / "runs", config)
     for samples in (64, 128):
         model = build_model(config.model.architecture, seed=samples)
-        checkpoint.save(run, samples, model, torch.optim.AdamW(model.parameters()), ONE)
+        with CheckpointWriter(run, model, torch.optim.AdamW(model.parameters()), ONE) as writer:
+            writer.save(samples)
     return run
 
 
@@ -157,6 +158,12 @@ def test_a_checkpoint_of_a_run_says_its_model(run: RunDir, tmp_path: Path) -> No
     convert(first, tmp_path / "out")
     expected = build_model(run.config.model.architecture, seed=64)
     assert same(mammut_clip.create_model(tmp_path / "out"), expected)
+    convert(Path(f"{run.path}@64"), tmp_path / "by point")
+    assert same(mammut_clip.create_model(tmp_path / "by point"), expected)
+    assert same(mammut_clip.create_model(f"{run.path}@64"), expected)
+    assert same(mammut_clip.create_model("mammut_toy-XS", weights=f"{run.path}@64"), expected)
+    with pytest.raises(InputError, match=r"no complete checkpoint at 1K samples; it has 64, 128"):
+        convert(Path(f"{run.path}@1k"), tmp_path / "nowhere")
     elsewhere = tmp_path / "moved"
     first.rename(elsewhere)
     with pytest.raises(InputError, match=r"moved: nothing here says which model this is; expected a run directory"):

@@ -8,6 +8,7 @@ from torch import nn
 
 from mammut_clip.config.errors import InputError
 from mammut_clip.config.model import ModelConfig, list_model_names, load_model_config
+from mammut_clip.config.quantity import format_quantity
 from mammut_clip.data.images import EvalTransform, FloatTransform, TrainTransform
 from mammut_clip.data.text import Tokenizer, load_tokenizer, tokenizer_digest
 from mammut_clip.models import build_model
@@ -16,11 +17,13 @@ from mammut_clip.models.exchange import load_weights
 from mammut_clip.models.exchange.files import weights_in
 from mammut_clip.models.sharded import read_sharded
 from mammut_clip.open_clip_folder import Preprocessing, is_model_folder, read_config, read_preprocessing
+from mammut_clip.runs.branch import parse_point
 from mammut_clip.runs.layout import RunDir
 
 Model = str | Path | dict[str, Any] | ModelConfig
 """A name, a YAML file, a mapping with open_clip's keys plus `family`; or a folder that says what model lies in it: a
-run directory, one of its checkpoints, or a folder as `mammut-clip convert` and open_clip write them."""
+run directory, one of its checkpoints (also as RUN@SAMPLES, such as runs/s/r@1.28M), or a folder as `mammut-clip
+convert` and open_clip write them."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +45,17 @@ def list_models() -> list[str]:
 def create_model(model: Model, weights: str | Path | None = None, *, seed: int = 0) -> nn.Module:
     """A model in float32 on the CPU, in evaluation mode.
 
-    `weights`: a run directory (its last checkpoint), a sharded checkpoint's folder, a folder or a file with published
-    weights (safetensors, or a PyTorch file that holds tensors only; see docs/weights.md). None takes those that lie in
-    the folder where `model` is one, and else random ones drawn from `seed`. Raises InputError for unknown names and
-    weights that do not fit.
+    `weights`: a run directory (its last checkpoint), RUN@SAMPLES, a sharded checkpoint's folder, a folder or a file
+    with published weights (safetensors, or a PyTorch file that holds tensors only; see docs/weights.md). None takes
+    those that lie in the folder where `model` is one, and else random ones drawn from `seed`. Raises InputError for
+    unknown names and weights that do not fit.
     """
     return described_model(describe_model(model), weights, seed)
 
 
 def described_model(described: DescribedModel, weights: str | Path | None = None, seed: int = 0) -> nn.Module:
     """As create_model, of a model that describe_model has been asked about."""
-    path = described.weights if weights is None else Path(weights)
+    path = described.weights if weights is None else resolve_point(weights)
     built = build_model(described.config, seed) if path is None else _load(described.config, path)
     return built.eval()
 
@@ -79,9 +82,23 @@ def describe_model(model: Model) -> DescribedModel:
     """What a name, a file, a mapping or a folder says. Raises InputError where that is no model."""
     if isinstance(model, dict | ModelConfig):
         return DescribedModel(load_model_config(model), "custom")
-    if Path(model).is_dir() and str(model) not in list_model_names():
-        return _folder_model(Path(model))
+    path = resolve_point(model)
+    if path.is_dir() and str(model) not in list_model_names():
+        return _folder_model(path)
     return DescribedModel(load_model_config(model), str(model))
+
+
+def resolve_point(path: str | Path) -> Path:
+    """The checkpoint's folder for RUN@SAMPLES, any other path as it is. Raises InputError where there is none."""
+    if "@" not in Path(path).name or Path(path).exists():
+        return Path(path)
+    folder, samples = parse_point(str(path))
+    run = RunDir.at(folder)
+    checkpoint = run.checkpoint_at(samples)
+    if checkpoint is None:
+        has = ", ".join(format_quantity(one.samples_seen) for one in run.checkpoints) or "none yet"
+        raise InputError(f"{run.path}: no complete checkpoint at {format_quantity(samples)} samples; it has {has}")
+    return checkpoint.path
 
 
 def _folder_model(folder: Path) -> DescribedModel:

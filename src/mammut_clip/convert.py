@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mammut_clip.api import DescribedModel, create_model, describe_model
+from mammut_clip.api import DescribedModel, create_model, describe_model, resolve_point
 from mammut_clip.config.errors import InputError
 from mammut_clip.models.exchange import fitting_models, save_weights
 from mammut_clip.models.exchange.fit import shapes_of
@@ -37,6 +37,7 @@ def convert(source: Path, out: Path, model: str | None = None) -> Converted:
     """
     if out.exists() or out.is_symlink():
         raise InputError(f"{out}: exists already, and nothing is overwritten; remove it, or give another --out")
+    source = resolve_point(source)
     described = _describe(source, model)
     built = create_model(described.config, source)
     if out.suffix in WEIGHT_SUFFIXES:

@@ -1,5 +1,6 @@
-"""The model out of a sharded checkpoint: whole, of the right architecture, and without trusting its pickled index."""
+"""The model out of a sharded checkpoint: whole, of the right architecture, and without trusting any pickle in it."""
 
+import json
 import pickle
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch.distributed.checkpoint.state_dict import get_state_dict
 from mammut_clip.config.errors import InputError
 from mammut_clip.config.model import load_model_config
 from mammut_clip.models import build_model
-from mammut_clip.models.sharded import read_sharded
+from mammut_clip.models.sharded import UnreadableError, open_sharded, read_sharded, sharded_shapes
 
 
 class Harmful:
@@ -35,7 +36,8 @@ def checkpoint(tmp_path: Path) -> Path:
     optimizer.step()
     weights, state = get_state_dict(model, optimizer)
     dcp.save({"model": weights, "optimizer": state}, checkpoint_id=tmp_path / "64", no_dist=True)
-    (tmp_path / "64" / "complete").touch()
+    marker = {"samples_seen": 64, "world_size": 1, "files": {"__0_0.distcp": 1}}
+    (tmp_path / "64" / "complete").write_text(json.dumps(marker))
     torch.save(model.state_dict(), tmp_path / "expected.pt")
     return tmp_path / "64"
 
@@ -66,7 +68,7 @@ def test_what_is_cut_off_is_refused(checkpoint: Path) -> None:
     (checkpoint / ".metadata").write_bytes(index)
     for shard in checkpoint.glob("*.distcp"):
         shard.unlink()
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(UnreadableError, match="cannot be read"):
         read_sharded(model, checkpoint)
     (checkpoint / "complete").unlink()
     with pytest.raises(InputError, match="not a complete checkpoint"):
@@ -88,3 +90,28 @@ def test_an_index_that_brings_code_is_refused_and_the_code_not_run(checkpoint: P
     with pytest.raises(InputError, match=r"filesystem\.os is no part of an index"):
         read_sharded(build_model(load_model_config("mammut_toy-XS")), checkpoint)
     assert not touched.exists()
+
+
+def test_a_value_that_is_a_pickle_is_never_read(checkpoint: Path) -> None:
+    """A format that may hold any object: here one stands where a tensor should."""
+    touched, folder = checkpoint.parent / "touched", checkpoint.parent / "harmful"
+    dcp.save({"model": {"logit_scale": Harmful(touched)}}, checkpoint_id=folder, no_dist=True)
+    (folder / "complete").touch()
+    state = {"model": {"logit_scale": torch.zeros(1)}}
+    dcp.load(state, checkpoint_id=folder, no_dist=True)
+    assert touched.exists()  # so it would do harm
+    touched.unlink()
+    assert sharded_shapes(folder) == {}
+    with pytest.raises(UnreadableError, match=r"model\.logit_scale is no tensor"):
+        open_sharded(folder).read({"model": {"logit_scale": torch.zeros(1)}})
+    assert not touched.exists()
+
+
+def test_the_index_that_was_checked_is_the_one_that_is_used(checkpoint: Path) -> None:
+    opened = open_sharded(checkpoint)
+    (checkpoint / ".metadata").write_bytes(pickle.dumps(Harmful(checkpoint.parent / "touched")))
+    found = {"model": {"logit_scale": torch.zeros(1)}}
+    opened.read(found)
+    expected = torch.load(checkpoint.parent / "expected.pt", weights_only=True)
+    assert torch.equal(found["model"]["logit_scale"], expected["logit_scale"])
+    assert not (checkpoint.parent / "touched").exists()

@@ -75,7 +75,7 @@ def outputs(name: str, device: str) -> list[torch.Tensor]:
     total = sum((part.sum() for part in found[-1:]), torch.zeros((), device=device))
     if output.image_features is not None:
         bias = () if output.logit_bias is None else (output.logit_bias,)
-        total = total + pair(output.image_features, output.text_features, output.logit_scale, *bias)
+        total = total + pair(output.image_features, output.text_features, output.logit_scale, *bias).loss
     total.backward()
     found += [parameter.grad for parameter in model.parameters()]
     return [part.detach().cpu() for part in (*found, total)]

@@ -16,6 +16,7 @@ from mammut_clip.distributed import Process
 from mammut_clip.runs import quarantine
 from mammut_clip.runs.layout import RunDir
 from mammut_clip.runs.quarantine import Replaced
+from mammut_clip.train.bad_sample_limit import TooManyBadSamplesError
 from mammut_clip.train.data_watch import DataWatch
 
 MakeRun = Callable[..., RunDir]
@@ -99,3 +100,19 @@ def test_epochs_are_those_of_the_order(make_run: MakeRun) -> None:
     assert [row["epochs_web"], row["epochs_books"]] == pytest.approx(mixed.epochs(400), abs=1e-6)
     assert row["epochs_web"] == pytest.approx(1.0, abs=0.02)
     assert row["epochs_books"] == pytest.approx(2.0, abs=0.1)
+
+
+def test_what_an_attempt_takes_over_is_weighed_with_the_samples_it_was_met_in(make_run: MakeRun) -> None:
+    """60 damaged samples of 12,768 that a stopped attempt had counted: few, though the next one begins with them."""
+    run = make_run(samples_seen=25600, logging={"every": 12800})
+    ours = DataWatch(run, order(100), ONE, 0)
+    bad = [(position, Bad.BROKEN_PICTURE) for position in range(0, 12768, 212)][:60]
+    assert list(ours.watch(iter([batch(0, *bad)])))
+    counted = ours.numbers()
+    resumed = DataWatch(run, order(100), ONE, 12768)
+    assert resumed.row(counted, 12800, 1.0)["bad_samples"] == 60
+    resumed.check_damage(12800)
+    often = [12.0 * number for number in counted]
+    resumed.row(often, 12832, 1.0)
+    with pytest.raises(TooManyBadSamplesError, match="780 of 12,832 samples were damaged"):
+        resumed.check_damage(12832)

@@ -1,9 +1,13 @@
-"""What the data cost and lacked: waiting, bad samples, epochs; for metrics.jsonl, quarantine files and the limit."""
+"""What the data cost and lacked: waiting, bad samples, epochs; for metrics.jsonl, quarantine files and the limit.
+
+A source of rows (see sources.py).
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mammut_clip.config.run import RunConfig
 from mammut_clip.data.bad_samples import Bad, BadSample
 from mammut_clip.data.order.sample_order import SampleOrder
 from mammut_clip.data.stream import Batch
@@ -17,17 +21,17 @@ _KINDS = tuple(Bad)
 
 
 class DataWatch:
-    """Watches one rank's batches. Between two rows of metrics it counts; ranks add their counts up in the row's own
-    all-reduce, as `numbers`."""
+    """Watches one rank's batches, and counts between two rows of metrics."""
 
     def __init__(self, run: RunDir, order: SampleOrder, process: Process, start: int) -> None:
         """`start`: samples seen before this attempt. Every rank makes one: rank 0 clears the quarantine files of what
         is behind it, before any rank writes."""
-        self._run, self._order, self._process, self._start = run, order, process, start
+        self._run, self._order, self._process = run, order, process
+        self._counted_from = _last_row(start, run.config)
         self._waiting = Waiting(process.device)
         self._bad: Counter[Bad] = Counter()
         self._damaged: Counter[Bad] = Counter()
-        self._damaged_in_all: Counter[Bad] = Counter()  # over all ranks, since the start of this attempt
+        self._damaged_in_all: Counter[Bad] = Counter()  # over all ranks, as this attempt's rows count it
         if process.is_main:
             quarantine.rewind(run.quarantine_folder, start)
         process.wait_for_all()
@@ -73,7 +77,15 @@ class DataWatch:
 
     def check_damage(self, samples_seen: int) -> None:
         """Raise TooManyBadSamplesError, on all ranks alike, where this attempt met too many until its last row."""
-        check_damage(self._run, self._damaged_in_all, self._start, samples_seen, name_shards=self._process.is_main)
+        check_damage(
+            self._run, self._damaged_in_all, self._counted_from, samples_seen, name_shards=self._process.is_main
+        )
+
+
+def _last_row(start: int, config: RunConfig) -> int:
+    """Samples seen at the last row that is due at or before `start`: an attempt's first row counts what came since."""
+    due, batch = start // config.logging.every * config.logging.every, config.global_batch_size
+    return -(-due // batch) * batch
 
 
 def _by_kind(counts: Sequence[float]) -> Counter[Bad]:

@@ -38,3 +38,9 @@ def attempt_log(folder: Path, attempt: int, rank: int) -> Iterator[Path]:
         logger.removeHandler(handler)
         with suppress(OSError):
             handler.close()
+
+
+def tell(message: str) -> None:
+    """A line in the log, and one on standard error."""
+    logger.info(message)
+    print(message, file=sys.stderr, flush=True)

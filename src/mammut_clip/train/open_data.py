@@ -1,7 +1,6 @@
 """Opening a run's training data: rank 0 looks at the shards and finds the samples of new ones; the others wait, and get
 its index. A file system that a thousand ranks ask about a hundred thousand shards has nothing else to do."""
 
-import sys
 import time
 
 import torch
@@ -13,7 +12,7 @@ from mammut_clip.data.stream import TrainStream, open_index, open_train_stream
 from mammut_clip.data.text import load_tokenizer
 from mammut_clip.distributed import Process
 from mammut_clip.distributed.collectives import all_reduce_sum, from_main
-from mammut_clip.train.logs import logger
+from mammut_clip.train.logs import tell
 
 _SIGN_EVERY = 60.0
 """Seconds between signs of life; a collective that waits for ten minutes ends the job."""
@@ -69,18 +68,13 @@ class _Progress:
         now = time.monotonic()
         if done <= 1 and total > _MANY:
             sources = " ".join(source for dataset in self._config.data.datasets for source in dataset.sources)
-            _tell(
+            tell(
                 f"{total:,} shards have no index yet. Once made, it is kept: `mammut-clip data index {sources}` makes "
                 "it before a job of many GPUs has to wait; --counts-only takes counts that stand beside the shards"
             )
         if now - self._told >= _TELL_EVERY or (done == total and self._has_told):
             self._told, self._has_told = now, True
-            _tell(f"indexed {done:,} of {total:,} shards")
+            tell(f"indexed {done:,} of {total:,} shards")
         if now - self._signed >= _SIGN_EVERY:
             self._signed = now
             _is_done(False, self._process)
-
-
-def _tell(message: str) -> None:
-    logger.info(message)
-    print(message, file=sys.stderr, flush=True)

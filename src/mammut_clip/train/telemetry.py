@@ -1,152 +1,183 @@
-"""What a run says while it trains: metrics.jsonl, Weights & Biases, a progress bar or log lines."""
+"""Rows of metrics: what is measured between two log points, put together over all ranks, and handed to the sinks.
+
+A row waits for the device; between rows nothing does.
+"""
 
 import math
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 
-from mammut_clip.config.quantity import format_quantity
 from mammut_clip.config.run import RunConfig
+from mammut_clip.cost.chips import peak_tflops
 from mammut_clip.distributed import Process
-from mammut_clip.distributed.collectives import all_reduce_sum
+from mammut_clip.distributed.collectives import all_gather_rows
 from mammut_clip.runs import metrics
 from mammut_clip.runs.layout import RunDir
-from mammut_clip.train.data_watch import DataWatch
+from mammut_clip.train.sinks import open_sinks
+from mammut_clip.train.sources import Source, Tally
 from mammut_clip.train.step import LossTerms
+from mammut_clip.train.step_times import StepTimes, peak_memory_gb
 
-_MUCH_WAITING = 0.2
-"""Share of the time from which on waiting for data is worth a word."""
-
-
-class LossIsNotFiniteError(RuntimeError):
-    """The loss became NaN or infinite: training on is pointless."""
+_SAMPLES, _SECONDS, _TRAIN_SECONDS = "samples", "seconds", "train_seconds"
+"""What a row needs of an attempt before it, besides the numbers of the sources: since its last row, and in all."""
 
 
-def add_up(
-    losses: LossTerms, numbers: Sequence[float], process: Process
-) -> tuple[dict[str, float | None], list[float]]:
-    """The means over ranks of the losses by name, and the sums of numbers. Collective, in one message."""
-    terms = {"loss": losses.total, "contrastive_loss": losses.contrastive, "caption_loss": losses.caption}
-    present = {name: term.detach().double() for name, term in terms.items() if term is not None}
-    message = torch.tensor(numbers, dtype=torch.float64, device=process.device)
-    sums = all_reduce_sum(torch.cat([torch.stack(list(present.values())), message])).tolist()
-    means = {name: total / process.world_size for name, total in zip(present, sums, strict=False)}
-    return {name: means.get(name) for name in terms}, sums[len(present) :]
+class Together(NamedTuple):
+    """Numbers of all ranks."""
+
+    means: list[float]
+    sums: list[float]
+    maxima: list[float]
+
+
+def put_together(means: Sequence[Tensor], sums: Sequence[float], maxima: Sequence[float], process: Process) -> Together:
+    """Each rank's scalars [] on its device, and plain numbers -> their means, sums and maxima over ranks.
+
+    Collective, in one message, and the same to the bit on every rank: each adds up the numbers of all in their order.
+    """
+    plain = torch.tensor([*sums, *maxima], dtype=torch.float64, device=process.device)
+    scalars = [scalar.detach().double().reshape(1) for scalar in means]
+    gathered = all_gather_rows(torch.cat([*scalars, plain])[None])  # [W, numbers]
+    first, second = len(means), len(means) + len(sums)
+    message = torch.cat([gathered[:, :first].mean(0), gathered[:, first:second].sum(0), gathered[:, second:].amax(0)])
+    found: list[float] = message.tolist()
+    return Together(found[:first], found[first:second], found[second:])
 
 
 class Telemetry:
-    """Measures between log points and writes one row at each. Only rank 0 writes; every rank takes part in means."""
+    """Measures between log points and writes a row at each. Only rank 0 writes; every rank takes part in the numbers.
+
+    metrics.jsonl is cut off at `start`, the samples seen before this attempt, and `pending` is what the checkpoint that
+    it begins with holds of the row that was then under way.
+    """
 
     def __init__(
-        self, run: RunDir, config: RunConfig, process: Process, data: DataWatch, start: int, gflops_per_sample: float
+        self,
+        run: RunDir,
+        config: RunConfig,
+        process: Process,
+        sources: Sequence[Source],
+        start: int,
+        gflops_per_sample: float,
+        pending: Mapping[str, float],
     ) -> None:
-        self._run, self._config, self._process, self._data = run, config, process, data
+        """`gflops_per_sample`: those that a training step executes, forward and backward."""
+        if config.branched_from is not None and start == config.branched_from.samples_seen:
+            pending = {}  # it belongs to a row of the run that this one was branched from
+        self._run, self._config, self._process = run, config, process
         self._gflops_per_sample = gflops_per_sample
-        self._samples, self._since = start, time.perf_counter()
-        self.train_seconds = run.status.train_seconds
-        self._wandb: Any = None
-        self._progress: Progress | None = None
-        if process.is_main:
-            self._open()
+        self._peak_tflops = _peak_tflops(process.device, config)
+        self._tally = Tally(sources, pending if process.is_main else {})
+        self._seconds_before = pending.get(_SECONDS, 0.0)  # of the row under way, in an attempt before this one
+        self._last_row = start - round(pending.get(_SAMPLES, 0))
+        self._steps = 0  # since the last row or the start
+        self._samples_before = start - self._last_row
+        self.train_seconds = max(run.status.train_seconds, pending.get(_TRAIN_SECONDS, 0.0))
+        """Time spent in steps until the last row, all attempts together."""
+        self._sinks = open_sinks(run, config, start) if process.is_main else []
+        self._times = StepTimes(process.device)
 
-    def _open(self) -> None:
-        metrics.rewind(self._run.metrics_file, self._samples)
-        if self._config.logging.wandb_project:
-            import wandb  # slow to import, and only wanted here
+    def step(self) -> None:
+        """A step has ended. Waits for nothing."""
+        self._times.end_step()
+        self._steps += 1
 
-            self._wandb = wandb.init(
-                project=self._config.logging.wandb_project,
-                name=self._config.name,
-                group=self._config.sweep,
-                id=f"{self._config.sweep}-{self._config.name}",
-                resume="allow",
-                dir=str(self._run.path),
-                config=self._config.model_dump(mode="json"),
-            )
-        if sys.stderr.isatty():
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[shown]}"),
-                TimeRemainingColumn(),
-            )
-            self._progress = Progress(*columns, console=Console(stderr=True))
-            self._progress.start()
-            total = self._config.total_samples
-            self._task = self._progress.add_task(self._config.name, total=total, completed=self._samples, shown="")
+    def resume_clock(self) -> None:
+        """Training goes on: what happened since the end of the last step (an evaluation) counts as no training."""
+        self._times.restart()
 
     def log(
-        self, samples_seen: int, losses: LossTerms, lr: float, grad_norm: torch.Tensor, logit_scale: float | None
+        self, samples_seen: int, losses: LossTerms, lr: float, grad_norm: Tensor, logit_scale: float | None
     ) -> dict[str, Any]:
-        """One row for the step that ended at `samples_seen`. Collective. Raises LossIsNotFiniteError."""
-        means, sums = add_up(losses, self._data.numbers(), self._process)
-        row: dict[str, Any] = {
+        """One row for the step that ended at `samples_seen`; null stands for what is not finite. Collective."""
+        terms = {
+            "loss": losses.total,
+            "contrastive_loss": losses.contrastive,
+            "caption_loss": losses.caption,
+            "contrastive_accuracy": losses.accuracy,
+        }
+        present = {name: term for name, term in terms.items() if term is not None}
+        times = self._times.take()
+        own = [sum(times), *_percentiles(times), peak_memory_gb(self._process.device)]
+        means, sums, (seconds, *maxima) = put_together(list(present.values()), self._tally.take(), own, self._process)
+        self.train_seconds += seconds
+        covered = seconds + self._seconds_before
+        row = {
             "samples_seen": samples_seen,
             "step": samples_seen // self._config.global_batch_size,
-            **means,
+            **dict.fromkeys(terms),
+            **dict(zip(present, means, strict=True)),
             "lr": lr,
             "grad_norm": float(grad_norm),
             "logit_scale": logit_scale,
-        }
-        seconds = time.perf_counter() - self._since
-        speed = (samples_seen - self._samples) / max(seconds, 1e-9)
-        self.train_seconds += seconds
-        row |= {
-            "samples_per_second": round(speed, 2),
-            "tflops_per_second": round(speed * self._gflops_per_sample / 1e3, 6),
-            **self._data.row(sums, samples_seen, seconds),
+            **self._speed((samples_seen - self._last_row) / max(covered, 1e-9)),
+            **self._tally.fields(sums, samples_seen, covered),
+            **dict(zip(_MAXIMA, (round(number, 6) for number in maxima), strict=True)),
             "train_seconds": round(self.train_seconds, 3),
             "time": round(time.time(), 3),
         }
-        self._samples = samples_seen
-        if self._process.is_main:
-            self._write(row)
-        if not math.isfinite(row["loss"]):
-            raise LossIsNotFiniteError(
-                f"the loss is {row['loss']} at {format_quantity(samples_seen)} samples seen; "
-                "a lower optimizer.lr or a longer schedule.warmup usually helps"
-            )
-        self._since = time.perf_counter()
+        row = {name: None if _is_not_finite(value) else value for name, value in row.items()}
+        self._last_row, self._steps, self._samples_before, self._seconds_before = samples_seen, 0, 0, 0.0
+        for sink in self._sinks:
+            sink.write(row)
         return row
 
-    def _write(self, row: dict[str, Any]) -> None:
-        metrics.append(self._run.metrics_file, {key: None if _is_nan(value) else value for key, value in row.items()})
-        if self._wandb is not None:
-            self._wandb.log({k: v for k, v in row.items() if v is not None}, step=row["samples_seen"])
-        shown = _shown(row)
-        if self._progress is not None:
-            self._progress.update(self._task, completed=row["samples_seen"], shown=shown)
-        else:
-            clock = f"{format_quantity(row['samples_seen'])} of {format_quantity(self._config.total_samples)} samples"
-            print(f"{self._config.name}  {clock}  {shown}", file=sys.stderr, flush=True)
+    def pending(self) -> dict[str, float]:
+        """What a checkpoint at this moment has to hold for the next row, whoever writes it. Collective.
 
-    def resume_clock(self) -> None:
-        """Leave the time since the last row (a checkpoint, an evaluation) out of the speed."""
-        self._since = time.perf_counter()
+        On return the rows before it are on the disk: no crash can leave a checkpoint without them.
+        """
+        own = self._times.total() / self._process.world_size
+        _, (seconds, *sums), _ = put_together([], [own, *self._tally.take()], [], self._process)
+        counted = self._tally.named(sums)
+        if self._process.is_main:
+            self._tally.carry(counted)
+            metrics.flush_to_disk(self._run.metrics_file)
+        return counted | {
+            _SAMPLES: self._samples_before + self._steps * self._config.global_batch_size,
+            _SECONDS: self._seconds_before + seconds,
+            _TRAIN_SECONDS: self.train_seconds + seconds,
+        }
+
+    def _speed(self, samples_per_second: float) -> dict[str, float | None]:
+        world, peak = self._process.world_size, self._peak_tflops
+        tflops = samples_per_second * self._gflops_per_sample / 1e3
+        return {
+            "samples_per_second": round(samples_per_second, 2),
+            "samples_per_second_per_gpu": round(samples_per_second / world, 2),
+            "tflops_per_second": round(tflops, 6),
+            "mfu": None if peak is None else round(tflops / (peak * world), 4),
+        }
 
     def __enter__(self) -> "Telemetry":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-        if self._wandb is not None:
-            self._wandb.finish(exit_code=0 if kind is None else 1)
+        for sink in reversed(self._sinks):
+            sink.close(completed=kind is None)
 
 
-def _shown(row: dict[str, Any]) -> str:
-    """What a row says on the terminal."""
-    shown = f"loss {row['loss']:.4f}  {row['samples_per_second']:.0f} samples/s"
-    if row["data_wait"] > _MUCH_WAITING:
-        shown += f"  waits {row['data_wait']:.0%} for data"
-    return shown + (f"  bad {row['bad_samples']}" if row["bad_samples"] else "")
+_MAXIMA = ("step_seconds_p50", "step_seconds_p95", "step_seconds_max", "peak_memory_gb")
+"""Fields that are those of the rank where they are highest."""
 
 
-def _is_nan(value: Any) -> bool:
+def _percentiles(seconds: Sequence[float]) -> list[float]:
+    """p50, p95 and the longest."""
+    return [float(value) for value in np.percentile(seconds or [0.0], [50, 95, 100])]
+
+
+def _peak_tflops(device: torch.device, config: RunConfig) -> float | None:
+    """What one device of the job can do at most; None for a CPU, and where it is not known."""
+    if device.type != "cuda":
+        return None
+    return peak_tflops(torch.cuda.get_device_name(device), config.parallel.precision)
+
+
+def _is_not_finite(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)

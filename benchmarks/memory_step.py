@@ -1,7 +1,7 @@
 """The memory of one training step, by the trainer's own code, in two ways.
 
 counted    bytes of all tensors on one of any number of GPUs, over fake tensors (see allocations.py): neither the
-           memory nor the GPUs are needed
+           memory nor the GPUs are needed. DDP looks into its tensors: for it they are real
 resident   growth of this process's resident set in a real step, one process on the CPU:
            `python -m benchmarks.memory_step JSON` prints its bytes
 """
@@ -9,7 +9,7 @@ resident   growth of this process's resident set in a real step, one process on 
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,8 +19,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.distributed.device_mesh import init_device_mesh
+from torch.nn.parallel import DistributedDataParallel
 from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.utils._pytree import tree_map_only
 
 from benchmarks.allocations import Allocations
 from mammut_clip.config.load import validate
@@ -30,10 +31,12 @@ from mammut_clip.distributed import Process
 from mammut_clip.distributed.batch_size import agree_batch_size
 from mammut_clip.models.build import build_empty
 from mammut_clip.models.output import Captions, make_captions
-from mammut_clip.train import parallel
-from mammut_clip.train.inputs import StepInputs
+from mammut_clip.train import inputs, parallel
+from mammut_clip.train.inputs import MicroBatch, StepInputs
+from mammut_clip.train.mesh import Layout, make_mesh
 from mammut_clip.train.optimizer import make_optimizer
-from mammut_clip.train.step import compute_losses, optimiser_step
+from mammut_clip.train.step import compute_gradients, compute_losses
+from mammut_clip.train.update import Update
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,23 @@ class Job:
     batch: int
     """Samples on each GPU, with texts that fill the context."""
     gpus: int = 1
-    """Processes; FSDP2 where there are several."""
+    """Processes."""
     precision: Literal["fp32", "bf16"] = "fp32"
     recompute: Literal["none", "selective", "full"] = "none"
+    shards: int | None = None
+    """Processes that share one copy of the parameters: all of them (None; FSDP), one (DDP) or some (HSDP)."""
+    micro_batch: int | None = None
+    """Samples that a process takes at a time; None: all."""
+
+    @property
+    def layout(self) -> Layout:
+        """As the trainer would have it."""
+        if self.gpus == 1:
+            return Layout("single")
+        shards = self.shards or self.gpus
+        if shards == 1:
+            return Layout("ddp", 1, self.gpus)
+        return Layout("fsdp" if shards == self.gpus else "hsdp", shards, self.gpus // shards)
 
     def run_config(self) -> RunConfig:
         """A run of two such steps; its data are never read."""
@@ -57,7 +74,11 @@ class Job:
             "global_batch_size": self.batch * self.gpus,
             "data": {"train": ["none"]},
             "optimizer": {"lr": 1e-3},
-            "parallel": {"precision": self.precision, "recompute": self.recompute},
+            "parallel": {
+                "precision": self.precision,
+                "recompute": self.recompute,
+                "micro_batch_size": self.micro_batch,
+            },
         }
         return validate(RunConfig, values, "benchmarks")
 
@@ -67,7 +88,7 @@ class Held:
     """Bytes on one GPU."""
 
     kept: int
-    """Between forward and backward pass, beyond weights, moments and inputs."""
+    """Between forward and backward pass, beyond weights, moments and inputs; 0 with micro-batches."""
     peak: int
     """At the fullest moment of the step."""
 
@@ -80,36 +101,67 @@ def full_texts(config: ModelConfig, batch: int) -> torch.Tensor:
     return ids
 
 
-def _step(
-    job: Job, model: nn.Module, optimizer: torch.optim.Optimizer, inputs: StepInputs, before_backward: Any
-) -> None:
-    """One step of the trainer; `before_backward` is called between forward and backward pass."""
-    config, process = job.run_config(), Process(0, job.gpus, 0, torch.device("cpu"))
-    losses = compute_losses(model, inputs, config, process)
-    before_backward()
-    optimiser_step(model, optimizer, losses, 1e-3, config)
+def _texts(job: Job, batch: int) -> list[tuple[torch.Tensor, Captions | None]]:
+    """Ids and captioning task of each micro-batch of full texts."""
+    model = job.run_config().model.architecture
+    parts = full_texts(model, batch).split(job.micro_batch or batch)
+    return [(ids, make_captions(ids) if model.writes_captions else None) for ids in parts]
+
+
+def _inputs(job: Job, texts: list[tuple[torch.Tensor, Captions | None]]) -> StepInputs:
+    """As the trainer has them on a device: float32 pictures, or uint8 ones for several micro-batches."""
+    model, parts = job.run_config().model.architecture, []
+    size, sizes = model.vision_cfg.image_size, [len(ids) for ids, _ in texts]
+    images = torch.zeros(sum(sizes), 3, size, size, dtype=torch.float32 if len(texts) == 1 else torch.uint8)
+    for own, (ids, captions) in zip(images.split(sizes), texts, strict=True):
+        parts.append(MicroBatch(own, ids if model.has_features else None, captions, None, range(len(own))))
+    return StepInputs(tuple(parts))
+
+
+def _step(job: Job, model: nn.Module, update: Update, step_inputs: StepInputs, before_backward: Any) -> None:
+    """One step of the trainer; `before_backward` is called between forward and backward pass, where there is one."""
+    config, process = job.run_config(), _process(job)
+    if len(step_inputs.micro_batches) == 1:
+        losses = compute_losses(model, step_inputs, config, process)
+        before_backward()
+        losses.total.backward()
+    else:
+        compute_gradients(model, step_inputs, config, process)
+    update.apply(1e-3)
+
+
+def _process(job: Job) -> Process:
+    return Process(0, job.gpus, 0, torch.device("cpu"), job.shards or job.gpus)
+
+
+def _trained(job: Job) -> tuple[nn.Module, Update]:
+    """A model and what updates it."""
+    config = job.run_config()
+    model = parallel.build_parallel(config.model.architecture, config, _process(job), job.layout)
+    if isinstance(model, DistributedDataParallel):
+        model.register_comm_hook(None, _as_if_reduced)
+    return model, Update(model, make_optimizer(model, config.optimizer), config, _process(job))
+
+
+def _as_if_reduced(_: Any, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+    """A bucket's mean over ranks, where there are no others."""
+    done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
+    done.set_result(bucket.buffer())
+    return done
 
 
 def count_step(job: Job) -> Held:
-    """A step over fake tensors, the second one, when the optimiser has its moments."""
-    config = job.run_config()
-    architecture = config.model.architecture
-    ids = full_texts(architecture, job.batch)
-    captions = make_captions(ids) if architecture.writes_captions else None
-    with _fake_ranks(job), FakeTensorMode() as fake, Allocations() as held:
-        model = parallel.build_parallel(architecture, config, Process(0, job.gpus, 0, torch.device("cpu")))
-        optimizer = make_optimizer(model, config.optimizer)
-        inputs = StepInputs(
-            torch.randn(job.batch, 3, *[architecture.vision_cfg.image_size] * 2),
-            fake.from_tensor(ids) if architecture.has_features else None,
-            None if captions is None else Captions(*(fake.from_tensor(part) for part in captions)),
-            None,
-        )
-        kept: list[int] = []
+    """A step over fake tensors (with DDP: real ones), the second one, when the optimiser has its moments."""
+    texts = _texts(job, job.batch)
+    fake = None if job.layout.mode == "ddp" else FakeTensorMode()
+    with _fake_ranks(job), fake or nullcontext(), Allocations() as held:
+        model, update = _trained(job)
+        step_inputs = _inputs(job, tree_map_only(torch.Tensor, fake.from_tensor if fake else torch.clone, texts))
+        kept: list[int] = [0]
         for _ in range(2):
             held.forget_peak()
             before = held.alive
-            _step(job, model, optimizer, inputs, lambda before=before: kept.append(held.alive - before))
+            _step(job, model, update, step_inputs, lambda before=before: kept.append(held.alive - before))
         return Held(kept[-1], held.most)
 
 
@@ -120,10 +172,11 @@ def _fake_ranks(job: Job) -> Iterator[None]:
     if job.gpus > 1:
         dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=job.gpus)
         agree_batch_size(job.batch)
-        mesh = init_device_mesh("cpu", (job.gpus,))  # not to be had where tensors are fake
-        replaced["init_device_mesh"] = lambda *_: mesh
+        mesh = make_mesh(job.layout, torch.device("cpu"))  # not to be had where tensors are fake
+        replaced["make_mesh"] = lambda *_: mesh
     try:
-        with patch.multiple(parallel, **replaced):
+        # the numbers that pictures are normalised by are kept from call to call, and would be fake for the next ones
+        with patch.multiple(parallel, **replaced), patch.object(inputs, "normalize", torch.Tensor.float):
             yield
     finally:
         if job.gpus > 1:
@@ -141,19 +194,10 @@ def _build_fake(config: ModelConfig) -> nn.Module:
 
 def resident_step(job: Job) -> int:
     """How far a real step on the CPU takes this process's resident set beyond what it was before there was a model."""
-    config = job.run_config()
-    architecture, start = config.model.architecture, _resident("VmRSS")
-    model = parallel.build_parallel(architecture, config, Process(0, 1, 0, torch.device("cpu")))
-    optimizer = make_optimizer(model, config.optimizer)
+    start = _resident("VmRSS")
+    model, update = _trained(job)
     for batch in (1, job.batch):  # the first step makes the moments
-        ids = full_texts(architecture, batch)
-        inputs = StepInputs(
-            torch.randn(batch, 3, *[architecture.vision_cfg.image_size] * 2),
-            ids if architecture.has_features else None,
-            make_captions(ids) if architecture.writes_captions else None,
-            None,
-        )
-        _step(job, model, optimizer, inputs, lambda: None)
+        _step(job, model, update, _inputs(job, _texts(job, batch)), lambda: None)
     return _resident("VmHWM") - start
 
 

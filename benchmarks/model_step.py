@@ -81,7 +81,7 @@ def our_step(job: Job) -> Step:
     def step() -> Tensor:
         with torch.autocast(job.device, torch.bfloat16, enabled=job.device == "cuda"):
             output = model(images, ids, *task)
-        loss = contrastive_loss(output.image_features, output.text_features, output.logit_scale)
+        loss = contrastive_loss(output.image_features, output.text_features, output.logit_scale).loss
         if captions is None:
             return loss
         return loss + 2 * output.caption_loss_sum / len(captions.labels)

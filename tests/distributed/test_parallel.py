@@ -1,186 +1,160 @@
-"""Every family, sharded in every way that a config can ask for, against one process with the whole batch.
+"""Every family, spread in every way that a config can ask for, against one process with the whole batch.
 
-Two real processes on gloo; everything is checked in one spawn.
+Real processes on gloo: two for DDP and FSDP, four for HSDP, one for FSDP over itself; everything is checked in one
+spawn of each.
 """
 
 import gc
-import os
-import socket
-from pathlib import Path
+from itertools import product
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+from gloo_processes import Results, run_processes
+from parallel_cases import (
+    ALONE,
+    CPU,
+    FAMILIES,
+    assert_same,
+    batch_of,
+    clip_that_drops_patches,
+    clip_with_timm,
+    config_of,
+    mammut_that,
+    measured,
+)
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
-from mammut_clip.config.load import validate
 from mammut_clip.config.model import load_model_config
-from mammut_clip.config.run import RunConfig
-from mammut_clip.data.stream import Batch
 from mammut_clip.distributed import Process
-from mammut_clip.distributed.collectives import all_reduce_sum
 from mammut_clip.train.inputs import prepare
 from mammut_clip.train.parallel import build_parallel, log_scale_of
-from mammut_clip.train.step import compute_losses
 
-WORLD = 2
-ROWS = 6
-CPU = torch.device("cpu")
+Case = tuple[Any, dict[str, Any]]
 
+OF_TWO: dict[str, Case] = {
+    f"{family} {mode}": (FAMILIES[family], {"mode": mode}) for family, mode in product(FAMILIES, ("ddp", "fsdp"))
+} | {
+    "clip auto": ("toy-XS", {}),
+    "clip hsdp of nodes with one process": ("toy-XS", {"mode": "hsdp"}),
+    "clip patch dropout": (clip_that_drops_patches(), {"mode": "fsdp", "recompute": "selective"}),
+    "clip compiled": ("toy-XS", {"mode": "fsdp", "compile": True}),
+    "mammut full": ("mammut_toy-XS", {"mode": "fsdp", "recompute": "full"}),
+    "mammut masked": (mammut_that(text_pooling="mean_valid"), {"mode": "fsdp", "recompute": "selective"}),
+    "timm fsdp": (clip_with_timm("convnext_atto"), {"mode": "fsdp"}),
+}
+OF_FOUR: dict[str, Case] = {
+    f"{family} hsdp in micro-batches": (FAMILIES[family], {"mode": "hsdp", "micro_batch_size": 1})
+    for family in FAMILIES
+} | {
+    "siglip hsdp": ("toy-XS-SigLIP", {"mode": "hsdp", "shard_size": 2}),
+    "mammut hsdp full": ("mammut_toy-XS", {"mode": "hsdp", "recompute": "full"}),
+    "clip hsdp of one copy": ("toy-XS", {"mode": "hsdp", "shard_size": 4}),
+}
+OF_ONE: dict[str, Case] = {
+    "mammut fsdp alone": ("mammut_toy-XS", {"mode": "fsdp"}),
+    "clip hsdp alone": ("toy-XS", {"mode": "hsdp", "micro_batch_size": 3}),
+}
+BY_WORLD = {1: OF_ONE, 2: OF_TWO, 4: OF_FOUR}
+ALL = {name: case for cases in BY_WORLD.values() for name, case in cases.items()}
 
-def mammut_that(**text: Any) -> dict[str, Any]:
-    values = load_model_config("mammut_toy-XS").model_dump()
-    values["text_cfg"] |= text
-    return values
-
-
-def clip_that_drops_patches() -> dict[str, Any]:
-    values = load_model_config("toy-XS").model_dump()
-    values["vision_cfg"]["patch_dropout"] = 0.5
-    return values
-
-
-def clip_with_timm(name: str) -> dict[str, Any]:
-    """The toy CLIP with another image tower."""
-    values = load_model_config("toy-XS").model_dump()
-    return values | {"vision_cfg": {"timm_model_name": name, "image_size": 32}}
-
-
-CASES: dict[str, tuple[Any, dict[str, Any]]] = {
-    "clip fsdp": ("toy-XS", {}),
-    "clip patch dropout": (clip_that_drops_patches(), {"recompute": "selective"}),
-    "clip compiled": ("toy-XS", {"compile": True}),
-    "siglip fsdp": ("toy-XS-SigLIP", {"recompute": "full"}),
-    "mammut fsdp": ("mammut_toy-XS", {}),
-    "mammut fsdp full": ("mammut_toy-XS", {"recompute": "full"}),
-    "mammut ddp": ("mammut_toy-XS", {"mode": "ddp"}),
-    "mammut masked": (mammut_that(text_pooling="mean_valid"), {"recompute": "selective"}),
-    "coca fsdp": ("coca_toy-XS", {"recompute": "selective"}),
-    "coca ddp": ("coca_toy-XS", {"mode": "ddp"}),
-    "cap fsdp": ("cap_toy-XS", {}),
-    "timm fsdp": (clip_with_timm("convnext_atto"), {}),
+IN_BF16 = {
+    "fsdp": ("toy-XS", {"mode": "fsdp"}),
+    "fsdp in micro-batches": ("toy-XS", {"mode": "fsdp", "micro_batch_size": 2}),
+    "fsdp batch norms": (clip_with_timm("test_resnet"), {"mode": "fsdp"}),
+    "ddp": ("toy-XS", {"mode": "ddp"}),
+    "ddp in micro-batches": ("toy-XS", {"mode": "ddp", "micro_batch_size": 2}),
 }
 
 
-IN_BF16 = {"ours": "toy-XS", "batch norms": clip_with_timm("test_resnet")}
-
-
-def config_of(model: Any, parallel: dict[str, Any]) -> RunConfig:
-    values = {
-        "name": "x",
-        "model": model,
-        "samples_seen": 60,
-        "global_batch_size": ROWS,
-        "seed": 4,
-        "data": {"train": ["x"]},
-        "optimizer": {"lr": 1e-3},
-        "parallel": parallel,
-    }
-    return validate(RunConfig, values, "test")
-
-
-def batch_of(config: RunConfig, own: slice) -> Batch:
-    """Rows of one batch with captions of different lengths."""
-    text = config.model.architecture.text_cfg
-    generator = torch.Generator().manual_seed(1)
-    images = torch.randint(0, 256, (ROWS, 3, 32, 32), generator=generator, dtype=torch.uint8)
-    ids = torch.randint(1, 90, (ROWS, text.context_length), generator=generator)
-    for row in range(ROWS):
-        ids[row, 3 + 2 * row], ids[row, 4 + 2 * row :] = 95, 0
-    positions = range(600 + own.start, 600 + own.stop)
-    return Batch(images[own], ids[own], positions)
-
-
-def whole(tensor: Tensor) -> Tensor:
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def measured(config: RunConfig, process: Process) -> dict[str, Tensor]:
-    """First weights, loss of the global batch, and its gradients."""
-    torch.manual_seed(process.rank)  # weights depend on no global generator
-    model = build_parallel(config.model.architecture, config, process)
-    results = {_bare(f"weight {name}"): whole(p.detach()).clone() for name, p in model.named_parameters()}
-    share = ROWS // process.world_size
-    batch = batch_of(config, slice(process.rank * share, (process.rank + 1) * share))
-    losses = compute_losses(model, prepare(batch, config, CPU), config, process)
-    losses.total.backward()
-    results["loss"] = all_reduce_sum(losses.total) / process.world_size
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        results[_bare(f"gradient {name}")] = whole(parameter.grad).clone()
-    return results
-
-
-def _bare(name: str) -> str:
-    return name.replace("module.", "").replace("_orig_mod.", "")
-
-
-def temperature_under_bf16(model_given: Any, process: Process) -> dict[str, Tensor]:
-    """The factor on similarities that a bf16 step uses; 14.23 in bf16's 8 bits would be 14.25 or worse."""
-    config = config_of(model_given, {"precision": "bf16"})
+def in_bf16(case: Case, process: Process) -> Results:
+    """What a bf16 step uses as factor on similarities (14.23 in bf16's 8 bits would be 14.25 or worse), its loss, and
+    its gradient in one piece."""
+    model_given, parallel = case
+    config = config_of(model_given, parallel | {"precision": "bf16"})
     model = build_parallel(config.model.architecture, config, process)
     log_scale = log_scale_of(model)
     assert log_scale is not None
     with torch.no_grad():
         log_scale.fill_(2.6553)
-    inputs = prepare(batch_of(config, slice(0, 3)), config, CPU)
-    output = model(inputs.images, inputs.ids)
-    assert output.image_features.dtype == torch.float32
-    return {"temperature": output.logit_scale.detach().clone()}
+    inputs = prepare(batch_of(config, process), config, CPU)
+    first = inputs.micro_batches[0]
+    output = model(first.normalized_images(), first.ids)
+    assert output.image_features.dtype == output.text_features.dtype == torch.float32
+    found = measured(config, process, steps=1)  # checks that loss and gradients are float32
+    return {"temperature": output.logit_scale.detach().clone(), "loss": found["total 0"], "gradient": in_one(found)}
 
 
-def rank_main(rank: int, port: int, folder: str) -> None:
-    """What each process computes; rank 0 writes it down."""
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=WORLD)
-    process = Process(rank, WORLD, rank, CPU)
-    for name, (model, parallel) in CASES.items():
-        results = measured(config_of(model, parallel), process)
-        if rank == 0:
-            torch.save(results, Path(folder) / f"{name}.pt")
-    for name, model in IN_BF16.items():
-        bf16 = temperature_under_bf16(model, process)
-        if rank == 0:
-            torch.save(bf16, Path(folder) / f"bf16 {name}.pt")
-    gc.collect()  # FSDP2's state holds the group: it goes first, or its threads end with the process and abort it
-    dist.barrier()
-    dist.destroy_process_group()
+def in_one(found: Results) -> Tensor:
+    """All gradients."""
+    return torch.cat([found[name].flatten() for name in sorted(found) if name.startswith("gradient ")])
+
+
+class RankMain:
+    """What rank 0 of so many processes on two nodes has at the end of each case."""
+
+    def __init__(self, world: int) -> None:
+        self.world = world
+
+    def __call__(self, rank: int) -> Results:
+        node = max(1, self.world // 2)
+        process = Process(rank, self.world, rank % node, CPU, node)
+        results: Results = {}
+        for name, (model, parallel) in BY_WORLD[self.world].items():
+            found = measured(config_of(model, parallel), process)
+            results |= {f"{name}: {key}": value for key, value in found.items() if rank == 0}
+        if self.world == 2:
+            for name, case in IN_BF16.items():
+                results |= {f"bf16 {name}: {key}": value for key, value in in_bf16(case, process).items()}
+        gc.collect()  # FSDP2's state holds the group: it goes first, or its threads end with the process and abort it
+        return results
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(rank_main, (port, str(folder)), nprocs=WORLD)
-    return folder
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    found: Results = {}
+    for world in BY_WORLD:
+        found |= run_processes(RankMain(world), world, tmp_path_factory.mktemp(f"ranks{world}"))[0]
+    return found
+
+
+def of(results: Results, case: str) -> Results:
+    return {name.removeprefix(f"{case}: "): value for name, value in results.items() if name.startswith(f"{case}: ")}
+
+
+@pytest.fixture(scope="module")
+def references() -> dict[str, Results]:
+    """By model, what one process with the whole batch has."""
+    return {}
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("case", list(CASES))
-def test_two_processes_equal_one_with_the_whole_batch(folder: Path, case: str) -> None:
-    found = torch.load(folder / f"{case}.pt", weights_only=True)
-    model, parallel = CASES[case]
-    plain = {key: value for key, value in parallel.items() if key == "precision"}
-    expected = measured(config_of(model, plain), Process(0, 1, 0, CPU))
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        if name.startswith("weight "):
-            assert torch.equal(found[name], value), name
-        else:
-            assert (found[name] - value).norm() <= 1e-5 * value.norm(), name
+@pytest.mark.parametrize("case", ALL)
+def test_processes_together_equal_one_with_the_whole_batch(
+    results: Results, references: dict[str, Results], case: str
+) -> None:
+    model = ALL[case][0]
+    if str(model) not in references:
+        references[str(model)] = measured(config_of(model, {}), ALONE)
+    assert_same(of(results, case), references[str(model)])
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("name", list(IN_BF16))
-def test_bf16_does_not_round_the_temperature(folder: Path, name: str) -> None:
-    (value,) = torch.load(folder / f"bf16 {name}.pt", weights_only=True).values()
-    torch.testing.assert_close(value, torch.tensor(2.6553).exp(), rtol=1e-6, atol=0)
+@pytest.mark.parametrize("name", IN_BF16)
+def test_bf16_keeps_features_temperature_and_loss_in_float32(results: Results, name: str) -> None:
+    found = of(results, f"bf16 {name}")
+    torch.testing.assert_close(found["temperature"], torch.tensor(2.6553).exp(), rtol=1e-6, atol=0)
+
+
+@pytest.mark.distributed
+def test_bf16_is_near_float32_however_it_is_spread(results: Results) -> None:
+    exact = measured(config_of("toy-XS", {}), ALONE, steps=1)
+    gradient = in_one(exact)
+    for name, (model, _) in IN_BF16.items():
+        if model == "toy-XS":
+            found = of(results, f"bf16 {name}")
+            assert abs(found["loss"] - exact["total 0"]) < 0.02, name
+            assert (found["gradient"] - gradient).norm() < 0.1 * gradient.norm(), name
 
 
 def test_a_module_that_is_in_no_block_and_no_part_stays_small() -> None:

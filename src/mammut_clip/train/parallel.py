@@ -9,24 +9,40 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import (
+    CPUOffloadPolicy,
+    FSDPModule,
+    MixedPrecisionPolicy,
+    OffloadPolicy,
+    fully_shard,
+    register_fsdp_forward_method,
+)
 from torch.nn.parallel import DistributedDataParallel
 
+from mammut_clip.config.errors import ConfigError, Problem
 from mammut_clip.config.model import ModelConfig
 from mammut_clip.config.run import RunConfig
 from mammut_clip.distributed import Process
 from mammut_clip.models.blocks import Block
 from mammut_clip.models.build import build_empty, give_weights
 from mammut_clip.models.outside import float32_layers
+from mammut_clip.train.logs import logger
+from mammut_clip.train.mesh import Layout, layout_of, make_mesh
 
 
-def build_parallel(architecture: ModelConfig, config: RunConfig, process: Process) -> nn.Module:
-    """A model on its device with its first weights, ready to train under config.parallel.
+def build_parallel(
+    architecture: ModelConfig, config: RunConfig, process: Process, layout: Layout | None = None
+) -> nn.Module:
+    """A model on its device with its first weights, ready to train under config.parallel; collective.
 
-    FSDP2 works in place and changes the parameters into sharded ones; DDP returns a wrapper.
+    FSDP2 works in place and changes the parameters into sharded ones; DDP returns a wrapper. Without a `layout`, that
+    of `layout_of`. Raises ConfigError as that does, and for micro-batches of a model with batch norms.
     """
+    if layout is None:
+        layout = layout_of(config, process, architecture)
+    logger.info("parallel: %s (%s)", layout, layout.reason)
     model = build_empty(architecture)
+    _check_micro_batches(model, config, process)
     for block in model.blocks():  # type: ignore[operator]
         if isinstance(block, Block):
             block.recompute = config.parallel.recompute
@@ -34,13 +50,24 @@ def build_parallel(architecture: ModelConfig, config: RunConfig, process: Proces
             block.compile()
     if config.parallel.compile:
         torch._dynamo.config.recompile_limit = 64  # one per kind of block, length and precision that occurs
-    sharded = process.world_size > 1 and config.parallel.mode != "ddp"
-    if sharded:
-        _shard(model, config, process)
-    give_weights(model, config.seed, process.device)
-    if process.world_size == 1 or sharded:
+    if layout.sharded:
+        _shard(model, config, layout, process.device)
+    _give_weights(model, config, process.device)
+    if layout.mode != "ddp":
         return model
-    return DistributedDataParallel(model, find_unused_parameters=_some_unused(config))
+    # as views of the buckets that are reduced, gradients take no memory of their own and are not copied
+    return DistributedDataParallel(model, find_unused_parameters=_some_unused(config), gradient_as_bucket_view=True)
+
+
+def _check_micro_batches(model: nn.Module, config: RunConfig, process: Process) -> None:
+    """Raise ConfigError where a step in several micro-batches would not be the step of the whole batch."""
+    size = config.parallel.micro_batch_size
+    if size is not None and size < config.global_batch_size // process.world_size and float32_layers(model):
+        expected = (
+            f"{config.model.name} has batch norms, whose means would be those of micro-batches, so that the step would "
+            "not be the same; use null, more processes or a smaller global_batch_size"
+        )
+        raise ConfigError("the run's config", [Problem("parallel.micro_batch_size", expected, size)])
 
 
 def _some_unused(config: RunConfig) -> bool:
@@ -50,23 +77,32 @@ def _some_unused(config: RunConfig) -> bool:
     return both and (weights.contrastive == 0 or weights.caption == 0)
 
 
-def _shard(model: nn.Module, config: RunConfig, process: Process) -> None:
-    mesh = init_device_mesh(process.device.type, (process.world_size,))
-    policy = MixedPrecisionPolicy()
+def _shard(model: nn.Module, config: RunConfig, layout: Layout, device: torch.device) -> None:
+    mesh, policy = make_mesh(layout, device), MixedPrecisionPolicy()
     if config.parallel.precision == "bf16":
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    offload = CPUOffloadPolicy() if config.parallel.cpu_offload else OffloadPolicy()
     for layer in float32_layers(model):
-        fully_shard(layer, mesh=mesh)
+        fully_shard(layer, mesh=mesh, offload_policy=offload)
     for block in model.blocks():  # type: ignore[operator]
-        fully_shard(block, mesh=mesh, mp_policy=policy)
+        fully_shard(block, mesh=mesh, mp_policy=policy, offload_policy=offload)
     for part in model.parts():  # type: ignore[operator]
-        fully_shard(part if len(part) > 1 else part[0], mesh=mesh, mp_policy=policy)
+        fully_shard(part if len(part) > 1 else part[0], mesh=mesh, mp_policy=policy, offload_policy=offload)
     # what is left is small and stays in float32: bf16 would round the temperature by up to 2%
-    fully_shard(model, mesh=mesh)
+    fully_shard(model, mesh=mesh, offload_policy=offload)
     # Evaluation calls these directly; without the hooks they would meet sharded parameters.
     for method in ("encode_image", "encode_text"):
         if hasattr(model, method):
             register_fsdp_forward_method(model, method)
+
+
+def _give_weights(model: nn.Module, config: RunConfig, device: torch.device) -> None:
+    """Weights on the device; offloaded ones on the CPU, from where FSDP2 fetches them, but not buffers."""
+    give_weights(model, config.seed, "cpu" if config.parallel.cpu_offload else device)
+    if config.parallel.cpu_offload:
+        for module in model.modules():
+            for name, buffer in list(module.named_buffers(recurse=False)):
+                setattr(module, name, buffer.to(device))
 
 
 def bare(model: nn.Module) -> nn.Module:
@@ -80,9 +116,26 @@ def log_scale_of(model: nn.Module) -> nn.Parameter | None:
 
 
 @contextmanager
-def compute_precision(config: RunConfig, process: Process) -> Iterator[None]:
+def compute_precision(model: nn.Module, config: RunConfig, device: torch.device) -> Iterator[None]:
     """Autocast for bf16 where parameters are whole; under FSDP2 its own policy casts them."""
-    sharded = process.world_size > 1 and config.parallel.mode != "ddp"
-    use = config.parallel.precision == "bf16" and not sharded
-    with torch.autocast(process.device.type, dtype=torch.bfloat16, enabled=use):
+    use = config.parallel.precision == "bf16" and not isinstance(model, FSDPModule)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=use):
         yield
+
+
+@contextmanager
+def one_of_several(model: nn.Module, *, last: bool) -> Iterator[None]:
+    """The forward and backward pass of one micro-batch of a step; their gradients add up, and are means over all ranks
+    after the last.
+
+    DDP reduces whole gradients, once. FSDP2 spreads those of every micro-batch over the processes that share a copy:
+    to wait for the last would keep whole gradients, 4 bytes a parameter on each process, and who takes micro-batches is
+    short of memory. The copies of HSDP meet once: until then each process adds up its own part.
+    """
+    if isinstance(model, DistributedDataParallel) and not last:
+        with model.no_sync():
+            yield
+        return
+    if isinstance(model, FSDPModule):
+        model.set_requires_all_reduce(last)
+    yield

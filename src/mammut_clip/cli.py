@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from mammut_clip.cli_data import app as data_app
 from mammut_clip.exits import guarded
+from mammut_clip.train_options import HELP as TRAIN
 
 _HELP = "Train CLIP and MaMMUT at every scale, sweep them on Slurm, evaluate zero-shot and fit scaling laws."
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP)
@@ -40,18 +41,25 @@ def _print_json(value: Any) -> None:
 @app.command()
 def train(
     arguments: Annotated[
-        list[str],
-        typer.Argument(metavar="TARGET [KEY=VALUE]...", help="Config file, recipe name or run directory; overrides."),
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[TARGET] [KEY=VALUE]...", help="Config file, recipe name or run directory; overrides."),
+    ] = None,
     runs: Runs = Path("runs"),
-    print_config: Annotated[bool, typer.Option("--print-config", help="Print the complete config and stop.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one.")] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help=TRAIN["print_config"])] = False,
+    device: Annotated[str | None, typer.Option(help=TRAIN["device"])] = None,
+    branch_from: Annotated[str | None, typer.Option("--from", metavar="RUN@SAMPLES", help=TRAIN["from"])] = None,
+    cooldown: Annotated[str | None, typer.Option(help=TRAIN["cooldown"])] = None,
+    profile: Annotated[bool, typer.Option("--profile", help=TRAIN["profile"])] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=TRAIN["dry_run"])] = False,
+    gpus: Annotated[int | None, typer.Option(min=1, help=TRAIN["gpus"])] = None,
+    cluster: Annotated[str | None, typer.Option(help=TRAIN["cluster"])] = None,
     as_json: Json = False,
 ) -> None:
     """Train one run, or go on with it. On several processes: torchrun ... -m mammut_clip.train CONFIG."""
     from mammut_clip.train import __main__ as entry
 
-    raise typer.Exit(entry.run(arguments, runs, print_config=print_config, as_json=as_json, device=device))
+    command = entry.Command(runs, print_config, as_json, device, branch_from, cooldown, profile, dry_run, gpus, cluster)
+    raise typer.Exit(entry.run(arguments or [], command))
 
 
 @app.command(name="eval")

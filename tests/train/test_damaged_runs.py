@@ -126,14 +126,14 @@ def test_workers_and_threads_end_with_the_run_however_it_ends(
     train(make_run(name="finished", data=data(shards, workers=2)))
     assert not multiprocessing.active_children()
     steps = itertools.count()
-    computed = trainer.compute_losses
+    computed = trainer.compute_gradients
 
     def fail(*arguments: Any) -> Any:
         if next(steps) == 3:
             raise RuntimeError("as an out of memory would be")
         return computed(*arguments)
 
-    monkeypatch.setattr(trainer, "compute_losses", fail)
+    monkeypatch.setattr(trainer, "compute_gradients", fail)
     with pytest.raises(RuntimeError) as caught:  # the traceback keeps every frame of the loop
         train(make_run(name="failed", data=data(shards, workers=2)))
     assert caught.tb is not None

@@ -15,9 +15,10 @@ from mammut_clip.data.toy_shards import write_toy_train
 from mammut_clip.distributed import Process
 from mammut_clip.models import build_model
 from mammut_clip.models.sharded import read_sharded
+from mammut_clip.runs import metrics
 from mammut_clip.runs.layout import RunDir
-from mammut_clip.train.telemetry import LossIsNotFiniteError
 from mammut_clip.train.trainer import Trainer
+from mammut_clip.train.update import LossIsNotFiniteError
 
 MakeRun = Callable[..., RunDir]
 ONE = Process(0, 1, 0, torch.device("cpu"))
@@ -39,9 +40,7 @@ def weights(run: RunDir) -> dict[str, torch.Tensor]:
 
 def stop_after(run: RunDir, samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Train until the step that ends at `samples`, then deliver a real SIGTERM to this process."""
-    from mammut_clip.train import telemetry
-
-    original = telemetry.metrics.append
+    original = metrics.append
 
     def append(path: Path, row: dict) -> None:
         original(path, row)
@@ -49,7 +48,7 @@ def stop_after(run: RunDir, samples: int, monkeypatch: pytest.MonkeyPatch) -> No
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(telemetry.metrics, "append", append)
+        patch.setattr(metrics, "append", append)
         with pytest.raises(RunInterruptedError):
             train(run)
 

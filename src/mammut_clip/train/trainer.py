@@ -1,20 +1,17 @@
 """The training of one run, from its run directory: build, resume, loop, record.
 
-How a run resumes: (1) the model is built from the seed, (2) parallelised, (3) the latest complete checkpoint is loaded
+How a run resumes: (1) the model is built from the seed, (2) parallelised, (3) the newest usable checkpoint is loaded
 into model and optimiser, (4) metrics and quarantine after it are dropped, (5) the stream starts at its position.
 """
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.distributed.tensor import DTensor
 
-from mammut_clip.config.atomic import DiskFullError
-from mammut_clip.config.errors import RunInterruptedError
+from mammut_clip.config.errors import InputError, RunInterruptedError
 from mammut_clip.config.run import RunConfig
 from mammut_clip.cost import gflops_per_sample
 from mammut_clip.data.stream import Batch
@@ -22,23 +19,31 @@ from mammut_clip.data.text import tokenizer_digest
 from mammut_clip.distributed import Process
 from mammut_clip.models.measure import with_costs
 from mammut_clip.runs.layout import RunDir
-from mammut_clip.runs.records import State, Status
-from mammut_clip.train import checkpoint as checkpoints
+from mammut_clip.runs.lease import Lease
+from mammut_clip.train.agreement import Agreement
 from mammut_clip.train.ahead import inputs_ahead
-from mammut_clip.train.bad_sample_limit import TooManyBadSamplesError
+from mammut_clip.train.attempt import Attempt, PeerFailedError
+from mammut_clip.train.checkpoint import NOTHING_RESTORED, CheckpointWriter, restore
+from mammut_clip.train.clock import Clock
 from mammut_clip.train.data_watch import DataWatch
 from mammut_clip.train.interrupt import InterruptWatch
 from mammut_clip.train.logs import attempt_log, logger
 from mammut_clip.train.manifest import make_manifest
 from mammut_clip.train.open_data import open_data
 from mammut_clip.train.optimizer import make_optimizer
-from mammut_clip.train.parallel import bare, build_parallel, log_scale_of
+from mammut_clip.train.parallel import build_parallel
+from mammut_clip.train.parts import Part, StepDone
+from mammut_clip.train.parts.evaluate import Evaluate, Evaluations
+from mammut_clip.train.parts.log import LogRows
+from mammut_clip.train.parts.non_finite import NonFiniteSteps
+from mammut_clip.train.parts.save import SaveCheckpoints
+from mammut_clip.train.parts.stop import StopWhenAsked
+from mammut_clip.train.profiling import Profile, profiling
 from mammut_clip.train.schedule import learning_rate
-from mammut_clip.train.step import compute_losses, optimiser_step
+from mammut_clip.train.step import compute_gradients
 from mammut_clip.train.telemetry import Telemetry
-
-Evaluate = Callable[[RunDir, nn.Module, int, Process], None]
-"""Called on every rank with the run, the model in evaluation mode, the samples seen and the process."""
+from mammut_clip.train.update import Update
+from mammut_clip.train.watch import Watch
 
 
 @dataclass
@@ -48,6 +53,12 @@ class Trainer:
     run: RunDir
     process: Process
     evaluate: Evaluate | None = None
+    lease: Lease | None = None
+    """The right to write the run's records, on rank 0; None where nobody else can come near it."""
+    profile: bool = False
+    """Whether a few steps are recorded with PyTorch's profiler."""
+    signals: InterruptWatch | None = None
+    """Where signals are noted already; None notes them while this trains."""
 
     def __post_init__(self) -> None:
         self.config: RunConfig = self.run.config
@@ -56,125 +67,122 @@ class Trainer:
             torch.set_num_threads(self.config.parallel.threads)
 
     def train(self) -> None:
-        """Raises RunInterruptedError, LossIsNotFiniteError, TooManyBadSamplesError, DiskFullError or InputError;
-        status.json says so too."""
-        before = self.run.status
-        self._attempts, self._spent = before.attempts + 1, before.train_seconds
-        self._samples = before.samples_seen
-        try:
-            with (
-                attempt_log(self.run.logs, self._attempts, self.process.rank),
-                InterruptWatch(self.process) as watch,
-            ):
-                self._train(watch)
-        except RunInterruptedError as stop:
-            self._write_status("interrupted", str(stop))
-            raise
-        except KeyboardInterrupt:
-            self._write_status("interrupted", "stopped at once by a second Ctrl-C")
-            raise
-        except Exception as error:
-            with suppress(DiskFullError):  # then `error` says so already
-                self._write_status("failed", f"{type(error).__name__}: {error}")
-            if isinstance(error, TooManyBadSamplesError):
-                self.process.wait_for_all()  # all ranks raise it: none ends the job before rank 0 has said why
-            raise
+        """Raises RunInterruptedError, LossIsNotFiniteError, TooManyBadSamplesError, LeaseLostError, PeerFailedError,
+        DiskFullError or InputError; status.json says so too."""
+        attempt = Attempt(self.run, self.process, self.lease)
 
-    def _train(self, watch: InterruptWatch) -> None:
-        config, process = self.config, self.process
-        self.run.check_tokenizer(tokenizer_digest(config.model.architecture.text_cfg))
+        def ended_hard(reason: str) -> None:
+            attempt.write_end("failed", reason)
+
+        with (
+            nullcontext(self.signals) if self.signals is not None else InterruptWatch() as signals,
+            attempt_log(self.run.logs, attempt.number, self.process.rank) as log,
+            Watch(self.process, self.config.parallel.hang_after, log, on_end=ended_hard) as watch,
+            ExitStack() as stack,  # innermost: what is closed on the way out may take a while, after the news is out
+        ):
+            try:
+                self._train(stack, attempt, signals, watch)
+            except RunInterruptedError as stop:
+                attempt.write_end("interrupted", str(stop))
+                raise
+            except KeyboardInterrupt:
+                attempt.write_end("interrupted", "stopped at once by a second Ctrl-C")
+                raise
+            except Exception as error:
+                watch.failed(error)
+                self._fail(attempt, error, watch.first_failure())
+                raise
+
+    def _fail(self, attempt: Attempt, error: Exception, first: str | None) -> None:
+        """Record why the attempt failed. Raises PeerFailedError where that is another rank's failure, of which `error`
+        is only the consequence."""
+        own = f"{type(error).__name__}: {error}"
+        is_own = first is None or own[:200] in first or isinstance(error, InputError)  # those all ranks raise alike
+        attempt.write_end("failed", own if is_own else str(first))
+        if not is_own:
+            raise PeerFailedError(str(first)) from error
+
+    def _train(self, stack: ExitStack, attempt: Attempt, signals: InterruptWatch, watch: Watch) -> None:
+        with watch.paused("starting"):
+            try:
+                on = self._start(stack, attempt)
+            except InputError as error:
+                if signals.received:  # the signal ended processes that make an index too: it is to blame
+                    raise RunInterruptedError(signals.received, attempt.samples_seen) from error
+                raise
+        agreement, clock, run = Agreement(self.process), on.clock, self.run
+        saver = SaveCheckpoints(clock, self.config, on.writer, on.update, on.telemetry, watch)
+        evaluations = Evaluations(clock, run, on.model, self.process, self.evaluate, on.telemetry, watch)
+        parts: list[Part] = [
+            LogRows(clock, self.config.logging.every, on.model, on.telemetry, on.data, attempt, agreement),
+            NonFiniteSteps(clock, run, on.update, on.writer, saver, self.process),
+            saver,
+            evaluations,
+            StopWhenAsked(clock, signals, agreement, on.writer, saver),
+        ]
+        evaluations.catch_up()
+        self._loop(on, parts, watch)
+        with watch.paused("writing the last checkpoint"):
+            on.writer.finish()
+        attempt.write("finished", clock.samples_seen)
+
+    def _loop(self, on: "_Running", parts: list[Part], watch: Watch) -> None:
+        config, clock = self.config, on.clock
+        on.model.train()
+        watch.at(clock.samples_seen, "waiting for data")
+        for inputs in inputs_ahead(on.data.watch(on.batches), config, self.process.device):
+            watch.at(clock.samples_seen, "computing")
+            lr = learning_rate(clock.samples_seen, clock.total, config.optimizer.lr, config.schedule)
+            losses = compute_gradients(on.model, inputs, config, self.process)
+            done = StepDone(losses, lr, on.update.apply(lr))
+            clock.advance()
+            for part in parts:
+                part.after_step(done)
+            on.profile.step()
+            watch.at(clock.samples_seen, "waiting for data")
+
+    def _start(self, stack: ExitStack, attempt: Attempt) -> "_Running":
+        """Everything that a step needs, at the place where the run stands. Collective."""
+        config, process, run = self.config, self.process, self.run
+        run.check_tokenizer(tokenizer_digest(config.model.architecture.text_cfg))
         stream = open_data(config, process)
-        self.run.check_samples(stream.index.digest)
+        run.check_samples(stream.index.digest)
         architecture = with_costs(config.model.architecture)
-        resumes = bool(self.run.checkpoints)  # then first weights are not worth fetching from a hub
+        resumes = bool(run.checkpoints)  # then first weights are not worth fetching from a hub
         model = build_parallel(architecture.without_pretraining() if resumes else architecture, config, process)
         optimizer = make_optimizer(model, config.optimizer)
-        self._samples = self._resume(model, optimizer)
-        if process.is_main and self.run.manifest is None:
-            make_manifest(config, architecture, process, stream.index.digest).write(self.run.manifest_file)
-        self._write_status("running")
-        logger.info(
-            "start at %d of %d samples on %d process(es)",
-            self._samples,
-            config.total_samples,
-            process.world_size,
-        )
+        restored = restore(run, model, optimizer, process)
+        if restored is None:
+            run.check_first_start()
+            restored = NOTHING_RESTORED
+        clock = Clock(restored.samples_seen, config.total_samples, config.global_batch_size)
+        if process.is_main and run.manifest is None:
+            make_manifest(config, architecture, process, stream.index.digest).write(run.manifest_file)
+        attempt.write("running", clock.samples_seen)
+        logger.info("start at %d of %d samples on %d processes", clock.samples_seen, clock.total, process.world_size)
+        update = Update(model, optimizer, config, process)
+        writer = stack.enter_context(CheckpointWriter(run, model, optimizer, process, attempt.check_lease))
+        data = DataWatch(run, stream.order, process, clock.samples_seen)
         gflops = gflops_per_sample(architecture).exact_step
-        data = DataWatch(self.run, stream.order, process, self._samples)
-        with (
-            Telemetry(self.run, config, process, data, self._samples, gflops) as telemetry,
-            # on every way out the workers and threads that load ahead end here
-            closing(stream.batches(self._samples, config.total_samples)) as batches,
-        ):
-            self._loop(data.watch(batches), data, model, optimizer, telemetry, watch)
-        self._measure(model)
-        self._write_status("finished")
+        telemetry = Telemetry(
+            run, config, process, (data, update, writer), clock.samples_seen, gflops, restored.pending
+        )
+        stack.enter_context(telemetry)
+        profile = stack.enter_context(profiling(run, process, self.profile))
+        # on every way out the workers and threads that load ahead end here
+        batches = stack.enter_context(closing(stream.batches(clock.samples_seen, clock.total)))
+        return _Running(clock, batches, model, update, writer, data, telemetry, profile)
 
-    def _resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-        found = self.run.checkpoints
-        if not found:
-            return 0
-        checkpoints.load(found[-1], model, optimizer, self.process)
-        return found[-1].samples_seen
 
-    def _loop(
-        self,
-        batches: Iterator[Batch],
-        data: DataWatch,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        telemetry: Telemetry,
-        watch: InterruptWatch,
-    ) -> None:
-        config, total = self.config, self.config.total_samples
-        model.train()
-        for inputs in inputs_ahead(batches, config, self.process.device):
-            start = self._samples
-            # a tower of another package may have dropout: its draws belong to the position, not to what ran before
-            torch.manual_seed(hash((config.seed, start, self.process.rank)))
-            lr = learning_rate(start, total, config.optimizer.lr, config.schedule)
-            losses = compute_losses(model, inputs, config, self.process)
-            norm = optimiser_step(model, optimizer, losses, lr, config)
-            self._samples = start + config.global_batch_size
-            ended = self._samples >= total
-            if ended or self._passes(start, config.logging.every):
-                telemetry.log(self._samples, losses, lr, norm, self._logit_scale(model))
-                self._spent = telemetry.train_seconds
-                self._write_status("running")
-                data.check_damage(self._samples)
-            signal_number = watch.agreed(self._samples // config.global_batch_size)
-            if ended or signal_number or self._passes(start, config.checkpoint.every):
-                checkpoints.save(self.run, self._samples, model, optimizer, self.process)
-                if self.process.is_main:
-                    checkpoints.prune(self.run, config.checkpoint.keep_last)
-                telemetry.resume_clock()
-            if signal_number and not ended:
-                raise RunInterruptedError(signal_number, self._samples)
+@dataclass(frozen=True)
+class _Running:
+    """What a step needs."""
 
-    def _passes(self, start: int, every: int | None) -> bool:
-        """Whether a multiple of `every` lies in the batch that began at `start`."""
-        return every is not None and self._samples // every > start // every
-
-    def _logit_scale(self, model: nn.Module) -> float | None:
-        log_scale = log_scale_of(model)
-        if log_scale is None:
-            return None
-        whole = log_scale.full_tensor() if isinstance(log_scale, DTensor) else log_scale
-        return float(whole.detach().exp())
-
-    def _measure(self, model: nn.Module) -> None:
-        if self.evaluate is not None:
-            model.eval()
-            with torch.no_grad():
-                self.evaluate(self.run, bare(model), self._samples, self.process)
-
-    def _write_status(self, state: State, error: str | None = None) -> None:
-        if self.process.is_main:
-            Status(
-                state=state,
-                samples_seen=self._samples,
-                attempts=self._attempts,
-                last_error=error,
-                updated_at=time.time(),
-                train_seconds=round(self._spent, 3),
-            ).write(self.run.status_file)
+    clock: Clock
+    batches: Iterator[Batch]
+    model: nn.Module
+    update: Update
+    writer: CheckpointWriter
+    data: DataWatch
+    telemetry: Telemetry
+    profile: Profile

@@ -1,6 +1,8 @@
 """open_clip_train with one more model config; runs in the peers' environment, so it imports nothing of ours.
 
-python peer_open_clip_train.py MODEL.json [open_clip_train's own options]: the model's name is the file's stem.
+python -m benchmarks.peer_open_clip_train MODEL.json [open_clip_train's own options]
+
+The model's name is the file's stem.
 """
 
 import sys

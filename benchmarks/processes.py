@@ -39,6 +39,10 @@ def run_child(command: Sequence[str | Path], log: Path, environment: Mapping[str
         seconds = time.perf_counter() - started
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
-        raise ChildFailedError(f"{Path(command[0]).name} ended with exit code {child.returncode}:\n{tail}")
+        raise ChildFailedError(f"{Path(command[0]).name} ended with exit code {child.returncode}:\n{tail(log)}")
     return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)
+
+
+def tail(log: Path) -> str:
+    """The end of what a program wrote."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-12:])

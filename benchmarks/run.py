@@ -26,6 +26,7 @@ from benchmarks import (
     start_up,
     toy_world,
     train,
+    train_events,
 )
 from benchmarks.peers import peer_versions, peers_python
 from benchmarks.result import Facts, Result, Settings, read_results, write_result
@@ -40,14 +41,15 @@ BENCHMARKS: dict[str, ModuleType] = {
     "data_memory": data_memory,
     "data_start": data_start,
     "train": train,
+    "train_events": train_events,
     "models": models,
     "caption_loss": caption_loss,
     "captions": captions,
     "memory": memory,
 }
-BESIDE_PEERS = ("data", "train")
+BESIDE_PEERS = ("data", "train", "train_events")
 """Those that need the peers' environment."""
-ON_A_DEVICE = ("train", "models")
+ON_A_DEVICE = ("train", "train_events", "models")
 """Those that --device moves; the others stay on the CPU."""
 RESULTS = Path(__file__).parent / "results"
 
@@ -57,7 +59,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("--list", action="store_true", help="print the benchmarks and stop")
     parser.add_argument("--only", action="append", choices=list(BENCHMARKS), metavar="NAME", help="may be repeated")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where train and models run")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of train, train_events and models")
     parser.add_argument("--repeats", type=int, default=3, help="repetitions of each measurement (default 3)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where JSON files and table are written")
     parser.add_argument("--peers-python", type=Path, help="an interpreter that has the peers; default: .venv-peers")

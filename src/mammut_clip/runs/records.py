@@ -74,7 +74,8 @@ class Manifest(Record):
     gflops_per_sample_exact: float
     """GFLOPs per sample executed in a training step, forward and backward."""
     numerics: dict[str, str | float | bool] = {}
-    """The choices that decide how the model computes: text_pooling, patch_dropout, precision, recompute, compile."""
+    """The choices that decide how the model computes: text_pooling, patch_dropout, precision, layout of the
+    first attempt, recompute, compile."""
     tokenizer_sha256: str | None = None
     """Digest of the tokenizer's file where it is not CLIP's; with another file the model's ids mean other words."""
     samples_sha256: str | None = None

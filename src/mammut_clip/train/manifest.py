@@ -15,6 +15,7 @@ from mammut_clip.cost import gflops_per_sample, parameters
 from mammut_clip.data.text import tokenizer_digest
 from mammut_clip.distributed import Process
 from mammut_clip.runs.records import Manifest
+from mammut_clip.train.mesh import Layout
 
 _PACKAGES = (
     "torch",
@@ -28,7 +29,9 @@ _PACKAGES = (
 )
 
 
-def make_manifest(config: RunConfig, architecture: ModelConfig, process: Process, samples_sha256: str) -> Manifest:
+def make_manifest(
+    config: RunConfig, architecture: ModelConfig, process: Process, layout: Layout, samples_sha256: str
+) -> Manifest:
     """The facts of this process, of the model it trains and of the samples it trains on; `architecture` is the run's
     with all costs known, `samples_sha256` as in `ShardIndex.digest`."""
     gflops = gflops_per_sample(architecture)
@@ -44,16 +47,17 @@ def make_manifest(config: RunConfig, architecture: ModelConfig, process: Process
         parameters=parameters(architecture).total,
         gflops_per_sample_paper=gflops.paper,
         gflops_per_sample_exact=gflops.exact_step,
-        numerics=_numerics(config),
+        numerics=_numerics(config, layout),
         tokenizer_sha256=tokenizer_digest(architecture.text_cfg),
         samples_sha256=samples_sha256,
     )
 
 
-def _numerics(config: RunConfig) -> dict[str, str | float | bool]:
+def _numerics(config: RunConfig, layout: Layout) -> dict[str, str | float | bool]:
     model, parallel = config.model.architecture, config.parallel
     chosen: dict[str, str | float | bool] = {
         "precision": parallel.precision,
+        "layout": layout.mode,
         "recompute": parallel.recompute,
         "compile": parallel.compile,
     }

@@ -114,7 +114,8 @@ def choose_layout(
     of which nobody knows what they keep, the first whose weights, gradients and moments take a quarter at most.
 
     `has_group`: whether there is a process group, without which nothing can be sharded; None where there is one if
-    there are several processes.
+    there are several processes. One process with a group shards over itself under fsdp and hsdp, without one it does
+    not; any shard_size will do then.
 
     Raises ConfigError for a shard_size that does not fit the processes, and for cpu_offload where nothing is sharded.
     """

@@ -29,6 +29,7 @@ from mammut_clip.train.data_watch import DataWatch
 from mammut_clip.train.interrupt import InterruptWatch
 from mammut_clip.train.logs import attempt_log, logger
 from mammut_clip.train.manifest import make_manifest
+from mammut_clip.train.mesh import layout_of
 from mammut_clip.train.open_data import open_data
 from mammut_clip.train.optimizer import make_optimizer
 from mammut_clip.train.parallel import build_parallel
@@ -148,8 +149,10 @@ class Trainer:
         stream = open_data(config, process)
         run.check_samples(stream.index.digest)
         architecture = with_costs(config.model.architecture)
-        resumes = bool(run.checkpoints)  # then first weights are not worth fetching from a hub
-        model = build_parallel(architecture.without_pretraining() if resumes else architecture, config, process)
+        layout = layout_of(config, process, architecture)
+        # with a checkpoint, first weights are not worth fetching from a hub
+        first = architecture.without_pretraining() if run.checkpoints else architecture
+        model = build_parallel(first, config, process, layout)
         optimizer = make_optimizer(model, config.optimizer)
         restored = restore(run, model, optimizer, process)
         if restored is None:
@@ -157,7 +160,7 @@ class Trainer:
             restored = NOTHING_RESTORED
         clock = Clock(restored.samples_seen, config.total_samples, config.global_batch_size)
         if process.is_main and run.manifest is None:
-            make_manifest(config, architecture, process, stream.index.digest).write(run.manifest_file)
+            make_manifest(config, architecture, process, layout, stream.index.digest).write(run.manifest_file)
         attempt.write("running", clock.samples_seen)
         logger.info("start at %d of %d samples on %d processes", clock.samples_seen, clock.total, process.world_size)
         update = Update(model, optimizer, config, process)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,7 @@ def expected_losses(**ends: int) -> list[tuple[int, float]]:
 def test_tensorboard_shows_what_metrics_hold_after_a_kill_and_two_resumes(make_run: MakeRun) -> None:
     run = make_run(logging={"every": 32, "tensorboard": True})
     killed_attempt(run, 0, 160, loss=1.0)
+    time.sleep(1.1)  # TensorBoard reads files in the order of the seconds in their names, then of process numbers
     attempt(run, 64, 96, loss=2.0, completed=False)
     attempt(run, 96, 256, loss=3.0)
     assert in_metrics(run) == in_tensorboard(run) == expected_losses(first=64, second=96)

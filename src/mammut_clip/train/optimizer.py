@@ -2,8 +2,8 @@
 
 Of timm's, those cannot be had that need other packages (fused*, bnb*), second derivatives (adahessian) or a random
 generator that checkpoints do not hold (kron). Those that PyTorch's DTensor cannot step (with timm 1.0.31 and torch 2.15
-the cautious ones, c*, and adamp, sgdp, mars, adamuon, novograd) are refused where parameters are sharded. All this is
-tried out on small tensors before anything starts, not looked up in a list.
+the cautious ones, c*, and adafactor, adamp, sgdp, mars, adamuon, novograd) are refused where parameters are sharded.
+All this is tried out on small tensors before anything starts, not looked up in a list.
 """
 
 import inspect
@@ -23,6 +23,8 @@ from mammut_clip.models.outside import first_line
 _NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, _BatchNorm)
 _SPARED = {"bias", "biases"}
 _OWN_CONFIG = "the run's config"
+_WIDTH = 128
+"""Of the tensors that an optimizer is tried on: some treat small matrices in a way of their own."""
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -43,7 +45,12 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Opt
 
 def check_optimizer(config: OptimizerConfig, source: str) -> None:
     """Raise ConfigError, naming `source`, where there is no such optimizer or it cannot be used as configured."""
-    _try_out(config, source, [nn.Parameter(torch.ones(4, 4)), nn.Parameter(torch.ones(4))], "use another optimizer")
+    _try_out(
+        config,
+        source,
+        [nn.Parameter(torch.ones(_WIDTH, _WIDTH)), nn.Parameter(torch.ones(_WIDTH))],
+        "use another optimizer",
+    )
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -111,8 +118,9 @@ def _info(name: str, source: str) -> Any:
 
 def _small_shards(parameter: DTensor) -> list[nn.Parameter]:
     """A matrix and a vector that lie on the processes as a model's parameter does."""
-    mesh, rows = parameter.device_mesh, 2 * parameter.device_mesh.size()
-    shapes = [(rows, 4), (rows,)]
+    mesh = parameter.device_mesh
+    rows = _WIDTH * mesh.size()
+    shapes = [(rows, _WIDTH), (rows,)]
     whole = [torch.ones(shape, device=mesh.device_type) for shape in shapes]
     return [nn.Parameter(distribute_tensor(part, mesh, parameter.placements)) for part in whole]
 
@@ -123,7 +131,7 @@ def _try_out(config: OptimizerConfig, source: str, parameters: list[nn.Parameter
     try:
         optimizer = _make(groups, config, source)
         if set(optimizer.state_dict()) == {"state", "param_groups"}:
-            _step_once(optimizer, parameters)
+            _step_twice(optimizer, parameters)
             return
         reason = "it has state that checkpoints do not hold"
     except ConfigError:
@@ -135,8 +143,10 @@ def _try_out(config: OptimizerConfig, source: str, parameters: list[nn.Parameter
     raise ConfigError(source, [Problem("optimizer.name", expected, config.name)])
 
 
-def _step_once(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
-    for parameter in parameters:
-        gradient: Tensor = torch.full_like(parameter, 0.1)
-        parameter.grad = gradient
-    optimizer.step()
+def _step_twice(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
+    """The second step is the first that meets the state of one before it."""
+    for _ in range(2):
+        for parameter in parameters:
+            gradient: Tensor = torch.full_like(parameter, 0.1)
+            parameter.grad = gradient
+        optimizer.step()

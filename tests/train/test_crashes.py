@@ -25,7 +25,7 @@ from mammut_clip.runs.layout import RunDir
 from mammut_clip.train.trainer import Trainer
 
 MakeRun = Callable[..., RunDir]
-BATCH, STEPS = 32, 40
+BATCH, STEPS = 32, 28
 ONE = Process(0, 1, 0, torch.device("cpu"))
 
 

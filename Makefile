@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 # Remade only when the dependencies change.
 STAMP  := $(VENV)/.installed
 
+# Two test files at a time: many tests wait for processes of their own.
+TWO    := -n 2 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test test-all lint bench gpu clean
 
@@ -24,10 +27,11 @@ quickstart: setup  ## the whole pipeline in miniature on a CPU: data, sweep, eva
 	@$(BIN)/mammut-clip quickstart
 
 test: setup lint  ## lint, and all tests but the slow ones
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest $(TWO) -m "not slow"
 
 test-all: setup lint  ## everything, with soaks and the whole quickstart
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(TWO) -m "not slow"
+	@$(BIN)/python -m pytest -m slow
 
 lint: setup  ## ruff and mypy
 	@$(BIN)/ruff check .

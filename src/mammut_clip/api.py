@@ -8,7 +8,6 @@ from torch import nn
 
 from mammut_clip.config.errors import InputError
 from mammut_clip.config.model import ModelConfig, list_model_names, load_model_config
-from mammut_clip.config.quantity import format_quantity
 from mammut_clip.data.images import EvalTransform, FloatTransform, TrainTransform
 from mammut_clip.data.text import Tokenizer, load_tokenizer, tokenizer_digest
 from mammut_clip.models import build_model
@@ -96,8 +95,7 @@ def resolve_point(path: str | Path) -> Path:
     run = RunDir.at(folder)
     checkpoint = run.checkpoint_at(samples)
     if checkpoint is None:
-        has = ", ".join(format_quantity(one.samples_seen) for one in run.checkpoints) or "none yet"
-        raise InputError(f"{run.path}: no complete checkpoint at {format_quantity(samples)} samples; it has {has}")
+        raise run.no_checkpoint_at(samples)
     return checkpoint.path
 
 

@@ -16,31 +16,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from alone import losses, train, weights
 from killable_job import Job
 
-from mammut_clip.distributed import Process
-from mammut_clip.models import build_model
-from mammut_clip.models.sharded import read_sharded
 from mammut_clip.runs.layout import RunDir
-from mammut_clip.train.trainer import Trainer
 
 MakeRun = Callable[..., RunDir]
 BATCH, STEPS = 32, 28
-ONE = Process(0, 1, 0, torch.device("cpu"))
-
-
-def train(run: RunDir) -> None:
-    Trainer(run, ONE).train()
-
-
-def losses(run: RunDir) -> list[tuple[int, float]]:
-    return [(row["samples_seen"], row["loss"]) for row in run.metrics]
-
-
-def weights(run: RunDir) -> dict[str, torch.Tensor]:
-    model = build_model(run.config.model.architecture)
-    read_sharded(model, run.checkpoints[-1].path)
-    return model.state_dict()
 
 
 def assert_same_weights(run: RunDir, other: RunDir) -> None:

@@ -7,35 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from alone import losses, train, weights
 
 from mammut_clip.config.errors import InputError, RunInterruptedError
 from mammut_clip.config.model import load_model_config
 from mammut_clip.data.tokenizer_files import toy_tokenizer_json
 from mammut_clip.data.toy_shards import write_toy_train
-from mammut_clip.distributed import Process
 from mammut_clip.models import build_model
-from mammut_clip.models.sharded import read_sharded
 from mammut_clip.runs import metrics
 from mammut_clip.runs.layout import RunDir
-from mammut_clip.train.trainer import Trainer
 from mammut_clip.train.update import LossIsNotFiniteError
 
 MakeRun = Callable[..., RunDir]
-ONE = Process(0, 1, 0, torch.device("cpu"))
-
-
-def train(run: RunDir) -> None:
-    Trainer(run, ONE).train()
-
-
-def losses(run: RunDir) -> list[tuple[int, float]]:
-    return [(row["samples_seen"], row["loss"]) for row in run.metrics]
-
-
-def weights(run: RunDir) -> dict[str, torch.Tensor]:
-    model = build_model(run.config.model.architecture)
-    read_sharded(model, run.checkpoints[-1].path)
-    return model.state_dict()
 
 
 def stop_after(run: RunDir, samples: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,8 +97,7 @@ def _earlier_branch(parent: RunDir, samples: int, cooldown: str, overrides: Sequ
             if config.name == run.name:
                 _check_same(config, run, runs_root)
                 return run
-    has = ", ".join(format_quantity(checkpoint.samples_seen) for checkpoint in parent.checkpoints) or "none yet"
-    raise InputError(f"{parent.path}: no complete checkpoint at {format_quantity(samples)} samples; it has {has}")
+    raise parent.no_checkpoint_at(samples)
 
 
 def _origin(run: RunDir) -> Branch | None:

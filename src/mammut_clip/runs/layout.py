@@ -143,6 +143,13 @@ class RunDir:
                 "check` names those that changed), or begin a run of another name"
             )
 
+    def no_checkpoint_at(self, samples_seen: int) -> InputError:
+        """What to raise where a checkpoint was asked for that is not there."""
+        has = ", ".join(format_quantity(checkpoint.samples_seen) for checkpoint in self.checkpoints) or "none yet"
+        return InputError(
+            f"{self.path}: no complete checkpoint at {format_quantity(samples_seen)} samples; it has {has}"
+        )
+
     def check_first_start(self) -> None:
         """Raise InputError where the run cannot begin with first weights, because it is a branch of another."""
         origin = self.config.branched_from

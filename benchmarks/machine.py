@@ -11,6 +11,7 @@ PACKAGES = (
     "torch",
     "torchvision",
     "open_clip_torch",
+    "clip_benchmark",
     "timm",
     "webdataset",
     "numpy",

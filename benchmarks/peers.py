@@ -1,7 +1,8 @@
-"""The peers' environment, .venv-peers: open_clip_train beside the old webdataset that it needs.
+"""The peers' environment, .venv-peers: open_clip_train and clip_benchmark beside the old packages that they need.
 
-open_clip_train 3.3.0 dies with webdataset 1.x ("KeyError: 'fname'"), which our own environment has. PyTorch is of
-our own version on both sides, so that a ratio compares trainers and not kernels.
+open_clip_train 3.3.0 dies with webdataset 1.x ("KeyError: 'fname'"), and clip_benchmark 1.6.2 with NumPy 2.4 ("only
+0-dimensional arrays can be converted to Python scalars"), which our own environment has. PyTorch is of our own
+version on both sides, so that a ratio compares programs and not kernels.
 """
 
 import json
@@ -20,9 +21,10 @@ class PeersMissingError(RuntimeError):
 
 
 def requirements() -> list[str]:
-    """Exact versions for pip: the peer, and ours of what both sides share."""
-    shared = [f"{package}=={version(package)}" for package in ("torch", "torchvision", "timm", "numpy", "pillow")]
-    return [*shared, "open_clip_torch==3.3.0", "webdataset==0.2.86", "pandas"]
+    """For pip: the peers, and our versions of what both sides share."""
+    shared = [f"{package}=={version(package)}" for package in ("torch", "torchvision", "timm", "pillow")]
+    peers = ["open_clip_torch==3.3.0", "clip-benchmark==1.6.2", "webdataset==0.2.86", "requests", "pandas", "numpy<2.4"]
+    return [*shared, *peers]
 
 
 def peers_python(given: Path | None) -> Path:

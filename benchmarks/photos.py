@@ -5,6 +5,7 @@ and 195 kB at 1024 x 768. No two pictures are alike: each is a piece of a noise 
 """
 
 import io
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,15 +34,21 @@ def write_photos(folder: Path, size: tuple[int, int], shards: int, per_shard: in
 
 
 def _write_shard(job: tuple[Path, tuple[int, int], int, int]) -> None:
-    folder, (width, height), shard, count = job
-    rng = np.random.default_rng([width, height, shard])
-    fields = [_field(rng, height * 5 // 4, width * 5 // 4) for _ in range(FIELDS)]
+    folder, size, shard, count = job
+    rng = np.random.default_rng([*size, shard])
     words = vocabulary()
     with ShardSetWriter(folder, count, lambda _: train_shard_name(shard)) as writer:
-        for number in range(count):
-            picture = _photo(rng, fields[number % FIELDS], width, height)
+        for number, picture in enumerate(photos(rng, size, count)):
             caption = " ".join(rng.choice(words, rng.integers(10, 26)))
-            writer.add(f"{shard:05d}{number:05d}", {"jpg": _encode(picture), "txt": caption.encode()})
+            writer.add(f"{shard:05d}{number:05d}", {"jpg": picture, "txt": caption.encode()})
+
+
+def photos(rng: np.random.Generator, size: tuple[int, int], count: int) -> Iterator[bytes]:
+    """So many JPEGs of (width, height) pixels."""
+    width, height = size
+    fields = [_field(rng, height * 5 // 4, width * 5 // 4) for _ in range(FIELDS)]
+    for number in range(count):
+        yield _encode(_photo(rng, fields[number % FIELDS], width, height))
 
 
 def _field(rng: np.random.Generator, height: int, width: int) -> Image.Image:

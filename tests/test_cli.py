@@ -67,9 +67,9 @@ def test_train_eval_caption_and_status(tiny: list[str], data: Path, tmp_path: Pa
     records = printed("eval", folder, "--suite", "toy", "--data-root", data / "evals")
     assert [set(r) for r in records] == [{"dataset", "model", "pretrained", "task", "metrics", "language"}] * 2
     picture = tmp_path / "p.jpg"
-    from mammut_clip.data.evalset import EvalSet
+    from mammut_clip.data.evalsets import TarEvalSet
 
-    picture.write_bytes(EvalSet.open(data / "evals" / "wds_toy_pairs")[0].image)
+    picture.write_bytes(TarEvalSet.open(data / "evals" / "wds_toy_pairs")[0].image)
     captions = printed("caption", picture, "--model", folder)
     assert captions[0]["image"] == str(picture)
     assert isinstance(captions[0]["caption"], str)

@@ -11,7 +11,7 @@ from mammut_clip.config.model import ModelConfig, list_model_names, load_model_c
 from mammut_clip.data.images import EvalTransform, FloatTransform, TrainTransform
 from mammut_clip.data.text import Tokenizer, load_tokenizer, tokenizer_digest
 from mammut_clip.models import build_model
-from mammut_clip.models.build import build_empty
+from mammut_clip.models.build import build_to_fill
 from mammut_clip.models.exchange import load_weights
 from mammut_clip.models.exchange.files import weights_in
 from mammut_clip.models.sharded import read_sharded
@@ -120,7 +120,7 @@ def _run_model(run: RunDir, weights: Path) -> DescribedModel:
 
 
 def _load(config: ModelConfig, path: Path) -> nn.Module:
-    model = _to_be_filled(config)
+    model = build_to_fill(config)
     if (path / "config.yaml").is_file():
         checkpoints = RunDir.at(path).checkpoints
         if not checkpoints:
@@ -131,12 +131,3 @@ def _load(config: ModelConfig, path: Path) -> nn.Module:
     else:
         load_weights(model, path)
     return model
-
-
-def _to_be_filled(config: ModelConfig) -> nn.Module:
-    """A model whose every parameter is read next: drawing random ones first would take longer than the reading."""
-    model = build_empty(config)
-    if next(model.buffers(), None) is None:
-        return model.to_empty(device="cpu")
-    # towers of other packages have buffers that no file holds; these come with first values, but not from a hub
-    return build_model(config.without_pretraining())

@@ -13,6 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from mammut_clip.cli_data import app as data_app
+from mammut_clip.cli_eval import app as eval_app
 from mammut_clip.exits import guarded
 from mammut_clip.train_options import HELP as TRAIN
 
@@ -21,6 +22,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 sweep_app = typer.Typer(no_args_is_help=True, help="Plan, launch and follow a grid of runs.")
 fit_app = typer.Typer(no_args_is_help=True, help="Scaling laws from a results table.")
 app.add_typer(data_app, name="data")
+app.add_typer(eval_app, name="eval")
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(fit_app, name="fit")
 
@@ -60,29 +62,6 @@ def train(
 
     command = entry.Command(runs, print_config, as_json, device, branch_from, cooldown, profile, dry_run, gpus, cluster)
     raise typer.Exit(entry.run(arguments or [], command))
-
-
-@app.command(name="eval")
-def evaluate(
-    targets: Annotated[list[Path], typer.Argument(help="Run directories, or folders of them (a sweep).")],
-    suite: Annotated[str, typer.Option(help="Name in evals/ or a YAML file.")],
-    data_root: Annotated[Path | None, typer.Option(help="Folder that holds the suite's datasets.")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="Only this task of the suite (may be repeated).")] = None,
-    all_checkpoints: Annotated[
-        bool, typer.Option("--all-checkpoints", help="Every checkpoint, not only the last.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Zero-shot evaluation of runs; results that exist are kept."""
-    from mammut_clip.evals.command import evaluate_targets
-
-    records = evaluate_targets(targets, suite, data_root, task or [], all_checkpoints=all_checkpoints, report=_say)
-    if as_json:
-        _print_json([record.model_dump(mode="json") for record in records])
-    else:
-        from mammut_clip.tables import print_rows
-
-        print_rows([{"model": r.model, "dataset": r.dataset, "pretrained": r.pretrained, **r.metrics} for r in records])
 
 
 @app.command()

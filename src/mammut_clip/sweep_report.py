@@ -40,9 +40,9 @@ def _curve(run: RunDir) -> LossCurve | None:
 
 def _pictures(runs: list[RunDir], folder: Path) -> tuple[Picture, ...]:
     from mammut_clip.captions import open_writer  # torch, only where there is something to show
-    from mammut_clip.data.evalset import EvalSet
+    from mammut_clip.data.evalsets import TarEvalSet
 
-    dataset = EvalSet.open(folder)
+    dataset = TarEvalSet.open(folder)
     samples = [dataset[index] for index in range(min(EXAMPLES, len(dataset)))]
     shown = [f"caption: {sample.target[0]}" for sample in samples if isinstance(sample.target, list)]
     writers = [run for run in runs if run.config.model.architecture.writes_captions and run.checkpoints]

@@ -68,7 +68,6 @@ def test_an_architecture_may_be_written_out() -> None:
         ({"loss": {"contrastive": 0}}, "no other loss"),
         ({"loss": {"contrastive": 0, "caption": 0}}, "nothing to learn"),
         ({"model": "cap_toy-XS", "loss": {"caption": 0}}, "cap has no other loss"),
-        ({"model": "cap_toy-XS", "evaluation": {"suite": "toy"}}, "cap has none"),
         ({"model": {"family": "clip", "embed_dim": 8}}, "vision_cfg: this key is required"),
         ({"format": 0}, "format 0"),
         ({"format": 1, "data": {"train": ["x"], "shuffle_shards": 2}}, "of format 1, this program reads format 2"),

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mammut_clip.config.errors import InputError
-from mammut_clip.data.evalset import EvalSet
+from mammut_clip.data.evalsets import TarEvalSet
 from mammut_clip.data.images import open_picture
 from mammut_clip.data.pack import pack_classification, pack_retrieval, pack_train
 from mammut_clip.data.pictures import PictureOptions
@@ -194,14 +194,14 @@ def test_classification_from_folders(tmp_path: Path, images: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((images / name).read_bytes())
     report = pack_classification(tmp_path / "classes", tmp_path / "out", samples_per_shard=3)
-    found = EvalSet.open(tmp_path / "out")
+    found = TarEvalSet.open(tmp_path / "out")
     assert (report.samples, report.shards, len(found)) == (10, 4, 10)
     assert found.classnames == ["dog", "tabby cat"] and found.templates == ["a photo of a {c}."]
     assert [sample.target for sample in found] == [0] * 5 + [1] * 5
     pack_classification(
         tmp_path / "classes", tmp_path / "named", classnames=["hound", "tabby"], templates=["{c}!"], split="val"
     )
-    named = EvalSet.open(tmp_path / "named", "val")
+    named = TarEvalSet.open(tmp_path / "named", "val")
     assert named.classnames == ["hound", "tabby"] and named.templates == ["{c}!"]
     with pytest.raises(InputError, match="3 class names for the 2 folders"):
         pack_classification(tmp_path / "classes", tmp_path / "no", classnames=["a", "b", "c"])
@@ -214,14 +214,14 @@ def test_classification_from_a_table(tmp_path: Path, images: Path) -> None:
     rows = [{"image": n, "label": label} for n, label in zip(names(images), labels, strict=False)]
     table = write_table(tmp_path / "t.csv", rows)
     pack_classification(images, tmp_path / "out", table=table)
-    found = EvalSet.open(tmp_path / "out")
+    found = TarEvalSet.open(tmp_path / "out")
     assert found.classnames == ["ant", "cat", "dog"]
     assert [sample.target for sample in found] == [1, 2, 1, 0]
     with pytest.raises(InputError, match=r"row 4: .*unknown label: label 'ant'"):
         pack_classification(images, tmp_path / "no", table=table, classnames=["cat", "dog"])
     numbered = write_table(tmp_path / "n.csv", [{"image": "0.jpg", "label": 1}, {"image": "1.png", "label": 0}])
     pack_classification(images, tmp_path / "numbered", table=numbered, classnames=["cat", "dog"])
-    assert [sample.target for sample in EvalSet.open(tmp_path / "numbered")] == [1, 0]
+    assert [sample.target for sample in TarEvalSet.open(tmp_path / "numbered")] == [1, 0]
     with pytest.raises(InputError, match="holds numbers; expected class names"):
         pack_classification(images, tmp_path / "no", table=numbered)
 
@@ -233,7 +233,7 @@ def test_retrieval_puts_rows_of_one_picture_together(tmp_path: Path, images: Pat
         {"image": "0.jpg", "caption": "a tabby"},
     ]
     pack_retrieval(write_table(tmp_path / "t.csv", rows), images, tmp_path / "out")
-    found = EvalSet.open(tmp_path / "out")
+    found = TarEvalSet.open(tmp_path / "out")
     assert found.type == "retrieval"
     assert [sample.target for sample in found] == [["a cat", "a tabby"], ["a dog on grass"]]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mammut_clip.config.errors import InputError
-from mammut_clip.data.evalset import EvalSet
+from mammut_clip.data.evalsets import TarEvalSet
 from mammut_clip.data.images import open_picture
 from mammut_clip.data.shards.index import ShardIndex
 from mammut_clip.data.shards.storage import ShardStorage
@@ -67,7 +67,7 @@ def evals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_pairs_are_the_held_out_ones_in_equal_parts(evals: dict[str, Path]) -> None:
-    found = EvalSet.open(evals["wds_toy_pairs"])
+    found = TarEvalSet.open(evals["wds_toy_pairs"])
     assert found.type == "classification"
     assert found.classnames == [pair_name(pair) for pair in held_out_pairs()]
     labels = [sample.target for sample in found]
@@ -78,13 +78,13 @@ def test_pairs_are_the_held_out_ones_in_equal_parts(evals: dict[str, Path]) -> N
 
 
 def test_retrieval_captions_are_all_distinct(evals: dict[str, Path]) -> None:
-    found = EvalSet.open(evals["wds_toy_retrieval"])
+    found = TarEvalSet.open(evals["wds_toy_retrieval"])
     captions = [caption for sample in found for caption in sample.target]  # type: ignore[union-attr]
     assert found.type == "retrieval" and len(found) == len(set(captions)) == 150
 
 
 def test_masks_name_shapes(evals: dict[str, Path]) -> None:
-    found = EvalSet.open(evals["wds_toy_segmentation"])
+    found = TarEvalSet.open(evals["wds_toy_segmentation"])
     assert found.type == "segmentation" and found.classnames == ["background", *SHAPES]
     for sample in found:
         assert isinstance(sample.target, np.ndarray) and sample.target.shape == (32, 32) and sample.target.max() > 0
@@ -99,7 +99,7 @@ def test_webdataset_reads_the_pairs_as_clip_benchmark_does(evals: dict[str, Path
     urls = [str(folder / f"{number}.tar") for number in range(count)]
     dataset = webdataset.WebDataset(urls, shardshuffle=False).decode("pil").to_tuple("webp;png;jpg;jpeg", "cls")
     rows = list(dataset)
-    ours = EvalSet.open(evals["wds_toy_pairs"])
+    ours = TarEvalSet.open(evals["wds_toy_pairs"])
     assert [label for _, label in rows] == [sample.target for sample in ours]
     assert np.array_equal(np.asarray(rows[0][0]), np.asarray(open_picture(ours[0].image)))
 

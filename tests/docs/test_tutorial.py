@@ -17,7 +17,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from mammut_clip import cli
-from mammut_clip.data.evalset import EvalSet
+from mammut_clip.data.evalsets import TarEvalSet
 from mammut_clip.data.images import open_picture
 from mammut_clip.runs.layout import RunDir
 
@@ -135,7 +135,7 @@ def test_every_command_of_the_page_ends_as_shown(
     assert rows[0]["name"] == "red ellipse 0" and rows[0]["keywords"] == "red ellipse 0 ellipse red"
     assert rows[0]["sentence"] == "flag emoji: red ellipse 0"
 
-    groups = EvalSet.open("data/emoji/evals/wds_emoji_groups")
+    groups = TarEvalSet.open("data/emoji/evals/wds_emoji_groups")
     assert groups.classnames == ["flag", "food or drink", "object"] and len(groups) == PICTURES
     corner = open_picture(groups[0].image).convert("RGB").getpixel((0, 0))
     assert corner == (255, 255, 255)

@@ -16,6 +16,10 @@ class InputError(Exception):
     exit_code = 2
 
 
+class MissingError(InputError):
+    """A file or folder that should be there is not."""
+
+
 class PartialFailureError(Exception):
     """Some parts of the work failed and the rest is done. Exit code 3."""
 

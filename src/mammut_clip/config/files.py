@@ -26,13 +26,18 @@ def shipped(kind: str) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml")) + sorted(folder.glob("*.json"))}
 
 
+def is_path(path: Path) -> bool:
+    """Whether a file is meant by its path, and not by its name among those that come with the program."""
+    return path.suffix in {".yaml", ".yml", ".json"} or len(path.parts) > 1
+
+
 def find_file(kind: str, name: str | Path, *, source: str = "command line", key: str = "") -> Path:
     """The file meant by `name`: a path that exists, or the name of a shipped file of this kind.
 
     Raises ConfigError, with the nearest names, where there is no such file.
     """
     path = Path(name)
-    if path.suffix in {".yaml", ".yml", ".json"} or len(path.parts) > 1:
+    if is_path(path):
         if path.is_file():
             return path
         if path.is_dir():

@@ -309,11 +309,6 @@ class RunConfig(Config):
             )
         if not model.has_features and self.loss.caption == 0:
             raise ValueError(f"loss.caption is 0 and {model.family} has no other loss: choose a weight > 0")
-        if not model.has_features and self.evaluation.suite is not None:
-            raise ValueError(
-                f"evaluation.suite = {self.evaluation.suite!r}: zero-shot tasks compare features, "
-                f"and {model.family} has none; use null"
-            )
 
     def check_world_size(self, world_size: int, source: str) -> None:
         """Raise ConfigError unless `world_size` processes can share the global batch equally."""

@@ -24,6 +24,7 @@ from mammut_clip.config.errors import InputError
 from mammut_clip.data import toy_world
 from mammut_clip.data.shards.index import ShardIndex
 from mammut_clip.data.shards.shard_writer import (
+    SHARD_COUNT,
     ShardSetWriter,
     eval_key,
     eval_shard_name,
@@ -34,6 +35,10 @@ from mammut_clip.data.toy_words import PROMPTS, SHAPES, caption, held_out_pairs,
 from mammut_clip.data.toy_world import Scene, ToySample, ToyWorld, encode_jpeg
 
 RECIPE = "toy.json"
+_TRAINING_MASKS = 5
+"""Pictures with masks to train on, per picture to test on."""
+_FIRST_TRAINING_MASK = 1 << 20
+"""Number of the first of them, far from those that are tested."""
 _VERSION = 2  # of what the world draws and says: raise it with every change to either
 Progress = Callable[[int, int], None]
 
@@ -118,7 +123,8 @@ def write_toy_evals(
 
     wds_toy_pairs is zero-shot classification over the 32 pairs of shape and colour that training never shows
     or names. wds_toy_retrieval has one caption per picture, no two alike. wds_toy_segmentation has masks
-    `.npy` of uint8 [H, W], whose values are line numbers of classnames.txt (0 is background).
+    `.npy` of uint8 [H, W], whose values are line numbers of classnames.txt (0 is background); beside its test split
+    it has one to train on, `train`, five times as large.
     """
     world = ToyWorld(seed, image_size)
     common = {"seed": seed, "image_size": image_size}
@@ -132,7 +138,8 @@ def write_toy_evals(
         _write_retrieval(target, world, retrieval)
     sets.append(target)
     target = folder / "wds_toy_segmentation"
-    if _claim(target, common | {"samples": segmentation}):
+    fresh = _claim(target, common | {"samples": segmentation})
+    if fresh or not (target / "train" / SHARD_COUNT).exists():  # sets of earlier versions have no such split
         _write_segmentation(target, world, segmentation)
     return [*sets, target]
 
@@ -169,20 +176,26 @@ def _full_caption(scene: Scene) -> str:
 
 
 def _write_segmentation(folder: Path, world: ToyWorld, count: int) -> None:
+    names, templates = ["background", *SHAPES], list(PROMPTS)
+    for split, first, pictures in (("train", _FIRST_TRAINING_MASK, _TRAINING_MASKS * count), ("test", 0, count)):
+        shards = _write_eval(folder, _with_masks(world, first, pictures), split)
+        write_eval_description(
+            folder, split, shards, dataset_type="segmentation", classnames=names, templates=templates
+        )
+
+
+def _with_masks(world: ToyWorld, first: int, count: int) -> list[tuple[ToySample, str, bytes]]:
     chosen = []
-    for sample in world.samples(toy_world.SEGMENTATION, 0, count):
+    for sample in world.samples(toy_world.SEGMENTATION, first, first + count):
         file = io.BytesIO()
         np.save(file, sample.mask)
         chosen.append((sample, "npy", file.getvalue()))
-    shards = _write_eval(folder, chosen)
-    names = ["background", *SHAPES]
-    templates = list(PROMPTS)
-    write_eval_description(folder, "test", shards, dataset_type="segmentation", classnames=names, templates=templates)
+    return chosen
 
 
-def _write_eval(folder: Path, samples: list[tuple[ToySample, str, bytes]]) -> int:
+def _write_eval(folder: Path, samples: list[tuple[ToySample, str, bytes]], split: str = "test") -> int:
     """One shard of pictures with their targets; returns the number of shards."""
-    with ShardSetWriter(folder / "test", len(samples), eval_shard_name) as writer:
+    with ShardSetWriter(folder / split, len(samples), eval_shard_name) as writer:
         for number, (sample, extension, target) in enumerate(samples):
             writer.add(eval_key(number), {"jpg": encode_jpeg(sample.image), extension: target})
     return writer.shards
@@ -200,7 +213,7 @@ def _claim(folder: Path, recipe: dict[str, int]) -> bool:
             found = "something unreadable"
         if found != full:
             raise InputError(f"{folder} holds another toy world: {found} instead of {full}; expected an empty folder")
-        return not (folder / "test" / "nshards.txt").exists()
+        return not (folder / "test" / SHARD_COUNT).exists()
     if folder.is_dir() and any(folder.glob("*.tar")):
         raise InputError(f"{folder} holds shards that are not the toy world's; expected an empty folder")
     write_text(path, json.dumps(full) + "\n")

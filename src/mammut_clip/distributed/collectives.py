@@ -77,6 +77,26 @@ def on_main(work: Callable[[], T], group: dist.ProcessGroup | None = None) -> T:
     return cast(T, message[0])
 
 
+def on_every(work: Callable[[], T], group: dist.ProcessGroup | None = None) -> T:
+    """What `work()` gives on this rank, where it succeeds on all; else the first rank's InputError, on every rank."""
+    value: T | None = None
+    error: InputError | None = None
+    try:
+        value = work()
+    except InputError as raised:
+        error = raised
+    met: list[str | None] = [None if error is None else str(error)]
+    if group_size(group) > 1:
+        met *= group_size(group)
+        dist.all_gather_object(met, None if error is None else str(error), group=group)
+    if error is not None:
+        raise error
+    for message in met:
+        if message is not None:
+            raise InputError(message)
+    return cast(T, value)
+
+
 @dataclass(frozen=True)
 class Arrival:
     """A tensor that is on its way from the previous rank, while this rank's own goes to the next one."""

@@ -1,106 +1,112 @@
-"""Running a suite over a model, a checkpoint or a run, and writing the results where they belong."""
+"""Running a suite over one set of weights: what is missing is measured, and every result written as it comes."""
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
-
-import torch
-from torch import nn
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 from mammut_clip.config.errors import InputError
-from mammut_clip.config.model import ModelConfig
-from mammut_clip.config.run import RunConfig
-from mammut_clip.data.images import EvalTransform
-from mammut_clip.data.text import load_tokenizer, tokenizer_digest
-from mammut_clip.distributed import Process
-from mammut_clip.evals.encode import Encoder
-from mammut_clip.evals.suite import OpenTask, load_suite, open_suite
-from mammut_clip.models import build_model
-from mammut_clip.models.sharded import read_sharded
-from mammut_clip.runs.layout import RunDir
+from mammut_clip.config.evals import AverageConfig
+from mammut_clip.distributed.collectives import on_main
+from mammut_clip.evals import results
+from mammut_clip.evals.points import Point
+from mammut_clip.evals.progress import SILENT, Report
+from mammut_clip.evals.subject import Precision, Subject
+from mammut_clip.evals.suite import OpenTask
+from mammut_clip.evals.task import Task
 from mammut_clip.runs.records import EvalRecord
 
-Report = Callable[[str], None]
+
+@dataclass
+class Outcome:
+    """What came of a suite at one point."""
+
+    point: Point
+    records: dict[str, EvalRecord] = field(default_factory=dict)
+    """Task or average -> result."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Task -> what is wrong with its data."""
+    unfit: dict[str, str] = field(default_factory=dict)
+    """Task -> why a model of this kind cannot do it."""
+    stopped: bool = False
+    """Whether `should_stop` ended it before all tasks were done."""
 
 
-def make_encoder(model: nn.Module, config: ModelConfig, process: Process) -> Encoder:
-    """The model with its own evaluation transform and tokenizer."""
-    return Encoder(model, EvalTransform(config.vision_cfg.image_size), load_tokenizer(config.text_cfg), process)
+def missing(
+    tasks: Sequence[OpenTask], point: Point, outcome: Outcome, precision: Precision | None = None
+) -> list[OpenTask]:
+    """The tasks that have no result yet; those that have go to the outcome. Collective: rank 0 looks."""
+
+    def look() -> dict[str, EvalRecord]:
+        found = {
+            entry.config.name: results.existing(point, entry.config, entry.task, precision)
+            for entry in tasks
+            if entry.task is not None
+        }
+        return {name: record for name, record in found.items() if record is not None}
+
+    outcome.records |= on_main(look)
+    outcome.failed |= {entry.config.name: str(entry.problem) for entry in tasks if entry.task is None}
+    return [entry for entry in tasks if entry.task is not None and entry.config.name not in outcome.records]
 
 
-def evaluate_model(
-    encoder: Encoder,
+def evaluate(
+    subject: Subject,
     tasks: Sequence[OpenTask],
-    model_name: str,
-    pretrained: str,
-    report: Report = lambda _: None,
-) -> list[tuple[str, EvalRecord]]:
-    """(task name, result) for each task. Collective over ranks."""
-    results = []
-    for entry in tasks:
-        report(f"{model_name} {pretrained}: {entry.config.name}")
-        with torch.no_grad():
-            features = entry.task.collect(replace(encoder, batch_size=entry.config.batch_size))
-        metrics = entry.task.score(features)
-        record = EvalRecord(
-            dataset=entry.config.folder.removeprefix("wds_"),
-            model=model_name,
-            pretrained=pretrained,
-            task=entry.task.benchmark_name,
-            metrics=metrics,
-        )
-        results.append((entry.config.name, record))
-    return results
+    outcome: Outcome,
+    report: Report = SILENT,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Measure tasks and write their results to the outcome's point. Collective.
 
-
-def evaluation_callback(config: RunConfig) -> Callable[[RunDir, nn.Module, int, Process], None] | None:
-    """What the trainer calls at the end of a run; None where its config asks for no suite.
-
-    The datasets are opened here, so that a missing one is found before training begins.
+    A task whose data are bad is noted in the outcome, and the next is done. `should_stop` is asked before each task, on
+    every rank. Raises InputError where a result cannot be written.
     """
-    if config.evaluation.suite is None:
-        return None
-    suite = load_suite(config.evaluation.suite, source=f"run {config.name}", key="evaluation.suite")
-    root = config.evaluation.data_root
-    tasks = open_suite(suite, Path(root) if root else None)
+    for entry in tasks:
+        if should_stop():
+            outcome.stopped = True
+            return
+        name = entry.config.name
+        assert entry.task is not None
+        reason = entry.task.unfit(subject)
+        if reason is not None:
+            outcome.unfit[name] = reason
+            report.skipped(outcome.point, entry, reason)
+            continue
+        with report.task(outcome.point, entry) as progress:
+            shared = replace(subject.shared, progress=progress)
+            try:
+                record = _measure(replace(subject, shared=shared), entry.task, entry, outcome.point)
+            except InputError as error:
+                outcome.failed[name] = str(error)
+                report.failed(outcome.point, entry, str(error))
+                continue
+        on_main(partial(results.write, outcome.point, name, record))
+        outcome.records[name] = record
+        report.done(outcome.point, entry, record)
 
-    def evaluate(run: RunDir, model: nn.Module, samples_seen: int, process: Process) -> None:
-        encoder = make_encoder(model, config.model.architecture, process)
-        records = evaluate_model(encoder, tasks, config.model.name, str(run.checkpoint(samples_seen).path))
-        if process.is_main:
-            for name, record in records:
-                record.write(run.eval_file(samples_seen, name))
 
-    return evaluate
+def _measure(subject: Subject, task: Task[Any], entry: OpenTask, point: Point) -> EvalRecord:
+    started = time.monotonic()
+    collected = task.collect(subject)
+
+    def score() -> EvalRecord:
+        metrics = task.score(collected, subject.device)
+        return results.make_record(point, entry.config, task, metrics, subject, time.monotonic() - started)
+
+    return on_main(score)
 
 
-def evaluate_run(
-    run: RunDir,
-    tasks: Sequence[OpenTask],
-    process: Process,
-    *,
-    all_checkpoints: bool,
-    report: Report = lambda _: None,
-) -> list[EvalRecord]:
-    """Evaluate a run's last checkpoint, or all; results that exist and are readable are kept, not repeated."""
-    config, done = run.config, run.evals
-    family = config.model.architecture.family
-    if not config.model.architecture.has_features:
-        raise InputError(f"{run.path}: zero-shot tasks compare features, and a {family} model has none")
-    run.check_tokenizer(tokenizer_digest(config.model.architecture.text_cfg))
-    chosen = run.checkpoints if all_checkpoints else run.checkpoints[-1:]
-    records: list[EvalRecord] = []
-    encoder: Encoder | None = None
-    for checkpoint in chosen:
-        missing = [entry for entry in tasks if (checkpoint.samples_seen, entry.config.name) not in done]
-        if missing:
-            if encoder is None:  # built once: checkpoints differ in their weights alone
-                model = build_model(config.model.architecture.without_pretraining()).to(process.device).eval()
-                encoder = make_encoder(model, config.model.architecture, process)
-            read_sharded(encoder.model, checkpoint.path)
-            for name, record in evaluate_model(encoder, missing, config.model.name, str(checkpoint.path), report):
-                done[checkpoint.samples_seen, name] = record
-                if process.is_main:
-                    record.write(run.eval_file(checkpoint.samples_seen, name))
-        records += [done[checkpoint.samples_seen, entry.config.name] for entry in tasks]
-    return records
+def write_averages(averages: Sequence[AverageConfig], outcome: Outcome) -> None:
+    """The averages of which every task has a result. Collective."""
+
+    def average() -> dict[str, EvalRecord]:
+        made = {config.name: results.make_average(outcome.point, config, outcome.records) for config in averages}
+        done = {name: record for name, record in made.items() if record is not None}
+        for name, record in done.items():
+            if EvalRecord.read(outcome.point.result_file(name)) != record:
+                results.write(outcome.point, name, record)
+        return done
+
+    outcome.records |= on_main(average)

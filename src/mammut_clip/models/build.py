@@ -33,6 +33,16 @@ def build_empty(config: ModelConfig) -> nn.Module:
         return CustomTextCLIP(config) if isinstance(config.text_cfg, HfTextConfig) else CLIP(config)
 
 
+def build_to_fill(config: ModelConfig) -> nn.Module:
+    """A model on the CPU whose every parameter is read next: drawing random ones first would take longer than the
+    reading."""
+    model = build_empty(config)
+    if next(model.buffers(), None) is None:
+        return model.to_empty(device="cpu")
+    # towers of other packages have buffers that no file holds; these come with first values, but not from a hub
+    return build_model(config.without_pretraining())
+
+
 def give_weights(model: nn.Module, seed: int, device: torch.device | str) -> None:
     """Random weights on `device` for a model of `build_empty`, whole or sharded: the same numbers in both."""
     model.to_empty(device=device)

@@ -38,11 +38,23 @@ class DecoderCaptioner(Captioner):
 
     def caption_logits(self, images: Tensor, ids: Tensor) -> Tensor:
         """[B, 3, height, width], ids [B, T] -> [B, T-1, V] float32, to look at; training never holds it."""
-        return self.text.caption_logits(ids[:, :-1], self.context(self.image_tokens(images))).float()
+        return self.text.caption_logits(ids[:, :-1], self.caption_context(images)).float()
+
+    def caption_decoder(self) -> TextDecoder:
+        """As Captioner."""
+        return self.text
+
+    def caption_context(self, images: Tensor) -> Tensor:
+        """As Captioner."""
+        return self.context(self.image_tokens(images))
+
+    def caption_tokens(self, ids: Tensor) -> Tensor:
+        """As Captioner."""
+        return self.text.embed(ids)
 
     def start_captions(self, images: Tensor, longest: int) -> DecoderCache:
         """As Captioner."""
-        return DecoderCache(self.text.cached_blocks(), self.context(self.image_tokens(images)), longest)
+        return DecoderCache(self.text.cached_blocks(), self.caption_context(images), longest)
 
     def next_logits(self, ids: Tensor, cache: DecoderCache) -> Tensor:
         """As Captioner."""

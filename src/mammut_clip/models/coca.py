@@ -63,15 +63,27 @@ class CoCa(Captioner):
 
     def caption_logits(self, images: Tensor, ids: Tensor) -> Tensor:
         """[B, 3, height, width], ids [B, T] -> [B, T-1, V] float32, to look at; training never holds it."""
+        tokens = self.caption_tokens(ids[:, :-1])
+        return self.text_decoder.caption_logits(tokens, self.caption_context(images)).float()
+
+    def caption_decoder(self) -> CocaDecoder:
+        """As Captioner."""
+        return self.text_decoder
+
+    def caption_context(self, images: Tensor) -> Tensor:
+        """As Captioner."""
         _, context = self.visual(images)
-        _, tokens = self.text(None, ids[:, :-1])
-        return self.text_decoder.caption_logits(tokens, context).float()
+        return context
+
+    def caption_tokens(self, ids: Tensor) -> Tensor:
+        """As Captioner: the text tower is causal and knows of no image."""
+        _, tokens = self.text(None, ids)
+        return tokens
 
     def start_captions(self, images: Tensor, longest: int) -> DecoderCache:
         """As Captioner."""
-        _, context = self.visual(images)
         blocks = [*self.text.transformer.resblocks, *self.text_decoder.cached_blocks()]
-        return DecoderCache(blocks, context, longest)
+        return DecoderCache(blocks, self.caption_context(images), longest)
 
     def next_logits(self, ids: Tensor, cache: DecoderCache) -> Tensor:
         """As Captioner; the class token comes after all texts and changes nothing in them."""

@@ -5,6 +5,8 @@ classes in place of preallocated tensors, and repeats the image's keys and value
 tokens of a prompt, R rows of text, T new positions, L tokens of the longest caption, V vocabulary.
 """
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
@@ -13,15 +15,38 @@ from mammut_clip.config.errors import InputError
 from mammut_clip.config.model import ModelConfig
 from mammut_clip.config.towers import TextConfig
 from mammut_clip.models.beam import beam_search
-from mammut_clip.models.kv_cache import DecoderCache
+from mammut_clip.models.kv_cache import CachedBlock, DecoderCache
 from mammut_clip.models.output import PAD_ID
 from mammut_clip.models.search import Draws, Pick, Rules, likeliest, write_one_by_one
+
+
+class CaptionDecoder(Protocol):
+    """The blocks that tokens and an image meet in, and what predicts the next id from what they give."""
+
+    ln_final: nn.LayerNorm
+    text_projection: nn.Parameter
+    """[D, V]."""
+
+    def cached_blocks(self) -> list[CachedBlock]:
+        """The blocks in the order in which a token passes through them."""
 
 
 class Captioner(nn.Module):
     """A model that writes captions; its parameters must be whole, not sharded."""
 
     config: ModelConfig
+
+    def caption_decoder(self) -> CaptionDecoder:
+        """What reads tokens beside an image."""
+        raise NotImplementedError
+
+    def caption_context(self, images: Tensor) -> Tensor:
+        """Images [B, 3, height, width] -> [B, N, D], what the decoder attends to."""
+        raise NotImplementedError
+
+    def caption_tokens(self, ids: Tensor) -> Tensor:
+        """Ids [R, T] -> [R, T, D], what goes into the decoder's first block; no image is needed for it."""
+        raise NotImplementedError
 
     def start_captions(self, images: Tensor, longest: int) -> DecoderCache:
         """Images [B, 3, height, width] -> the cache for texts of at most `longest` tokens about them."""

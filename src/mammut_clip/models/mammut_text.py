@@ -62,8 +62,8 @@ class TextDecoder(nn.Module):
         """
         encoded = mask = None
         if ids is not None:
-            encoded, mask = self._embed(ids), self._mask(ids)
-        captioned = None if captions is None else self._embed(captions.ids)
+            encoded, mask = self.embed(ids), self._mask(ids)
+        captioned = None if captions is None else self.embed(captions.ids)
         encoded, captioned = self._run(encoded, captioned, context, None if mask is None else mask[:, None, None])
         features = None if encoded is None else self._pool(encoded, mask)
         if captions is None or captioned is None or caption_loss is None:
@@ -73,13 +73,13 @@ class TextDecoder(nn.Module):
 
     def caption_logits(self, ids: Tensor, context: Tensor) -> Tensor:
         """Ids [B, L], context [B, N, D] -> [B, L, V]: what each position predicts as the next id."""
-        _, captioned = self._run(None, self._embed(ids), context, None)
+        _, captioned = self._run(None, self.embed(ids), context, None)
         assert captioned is not None
         return self.ln_final(captioned) @ self.text_projection
 
     def next_logits(self, ids: Tensor, cache: DecoderCache) -> Tensor:
         """As Captioner; the cache is one of `cached_blocks`."""
-        x = cache.run(self._embed(ids, cache.length))
+        x = cache.run(self.embed(ids, cache.length))
         return self.ln_final(x[:, -1]) @ self.text_projection
 
     def cached_blocks(self) -> list[CachedBlock]:
@@ -119,7 +119,7 @@ class TextDecoder(nn.Module):
         share = mask.to(normed.dtype) / mask.sum(dim=1, keepdim=True)
         return (normed * share[..., None]).sum(dim=1)
 
-    def _embed(self, ids: Tensor, first: int = 0) -> Tensor:
+    def embed(self, ids: Tensor, first: int = 0) -> Tensor:
         """[B, T] -> [B, T, D]; `first` is the position of the first column."""
         check_length(ids, self.config.context_length - first)
         return self.token_embedding(ids) + self.positional_embedding[first : first + ids.shape[1]]

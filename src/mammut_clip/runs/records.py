@@ -94,7 +94,7 @@ class Lineage(Record):
 
 
 class EvalRecord(Record):
-    """One zero-shot result in CLIP_benchmark's schema."""
+    """One result in CLIP_benchmark's schema, which the first six keys are, with what else decides the numbers."""
 
     dataset: str
     """Dataset name."""
@@ -103,8 +103,28 @@ class EvalRecord(Record):
     pretrained: str
     """Which weights: the checkpoint's path or tag."""
     task: str
-    """zeroshot_classification or zeroshot_retrieval."""
+    """zeroshot_classification, zeroshot_retrieval, ...; average for the mean over several tasks."""
     metrics: dict[str, Any]
     """Metric name -> value (fractions)."""
     language: str = "en"
     """Language of the prompts."""
+    metric: str | None = None
+    """The metric that the task is known by."""
+    samples_seen: int | None = None
+    """Samples that the weights were trained on; null for weights from elsewhere."""
+    checkpoint: str | None = None
+    """Which weights, for ever: a digest of their file, or of the run's config with the samples seen."""
+    definition: str | None = None
+    """Digest of the task as it was measured: split, class names, prompts, options."""
+    precision: str | None = None
+    """fp32, or what the model computed in."""
+    preprocessing: str | None = None
+    """How pictures became pixels."""
+    samples: int | None = None
+    """Samples that were measured; of an average, tasks."""
+    seconds: float | None = None
+    """How long it took, on all processes together at work."""
+    processes: int | None = None
+    """How many they were."""
+    mammut_clip: str | None = None
+    """Version of this program."""

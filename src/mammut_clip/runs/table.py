@@ -9,13 +9,16 @@ import pandas as pd
 from mammut_clip.config.atomic import write_bytes
 from mammut_clip.config.errors import InputError
 from mammut_clip.runs.layout import RunDir, SweepDir
+from mammut_clip.runs.records import EvalRecord
 
 COLUMNS = [
     "sweep", "run", "state", "family", "model", "dataset", "seed", "schedule", "lr", "global_batch_size",
     "samples_seen", "checkpoint_samples", "params", "gflops_per_sample_paper", "gflops_per_sample_exact",
-    "gflops_paper", "gflops_exact", "task", "metric", "value",
+    "gflops_paper", "gflops_exact", "task", "metric", "value", "main", "kind", "eval_dataset", "eval_samples",
+    "eval_seconds", "precision", "checkpoint",
 ]  # fmt: skip
-"""Compute (`gflops_*`) is counted to the checkpoint: GFLOPs per sample x checkpoint_samples."""
+"""Compute (`gflops_*`) is counted to the checkpoint: GFLOPs per sample x checkpoint_samples. `main`: whether the metric
+is the one that its task is known by; `kind`: what EvalRecord calls task; `checkpoint` identifies the weights."""
 
 
 def rows_of(run: RunDir) -> list[dict[str, Any]]:
@@ -40,7 +43,7 @@ def rows_of(run: RunDir) -> list[dict[str, Any]]:
         "gflops_per_sample_exact": manifest.gflops_per_sample_exact,
     }
 
-    def row(samples: int, task: str, metric: str, value: float) -> dict[str, Any]:
+    def row(samples: int, task: str, metric: str, value: float, **more: Any) -> dict[str, Any]:
         return common | {
             "checkpoint_samples": samples,
             "gflops_paper": manifest.gflops_per_sample_paper * samples,
@@ -48,10 +51,11 @@ def rows_of(run: RunDir) -> list[dict[str, Any]]:
             "task": task,
             "metric": metric,
             "value": value,
+            **more,
         }
 
     rows = [
-        row(samples, task, metric, float(value))
+        row(samples, task, metric, float(value), main=metric == record.metric, **_about(record))
         for (samples, task), record in run.evals.items()
         for metric, value in record.metrics.items()
         if isinstance(value, int | float)
@@ -60,8 +64,23 @@ def rows_of(run: RunDir) -> list[dict[str, Any]]:
     if logged and run.status.state == "finished":
         last = logged[-1]
         losses = {key: last[key] for key in ("loss", "contrastive_loss", "caption_loss") if last.get(key) is not None}
-        rows += [row(last["samples_seen"], "train", metric, value) for metric, value in losses.items()]
+        rows += [
+            row(last["samples_seen"], "train", metric, value, main=metric == "loss", kind="train")
+            for metric, value in losses.items()
+        ]
     return rows
+
+
+def _about(record: EvalRecord) -> dict[str, Any]:
+    """How a result came about."""
+    return {
+        "kind": record.task,
+        "eval_dataset": record.dataset,
+        "eval_samples": record.samples,
+        "eval_seconds": record.seconds,
+        "precision": record.precision,
+        "checkpoint": record.checkpoint,
+    }
 
 
 def collect(sweep: SweepDir) -> pd.DataFrame:

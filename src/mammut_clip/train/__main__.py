@@ -78,7 +78,7 @@ def train_targets(
     # torch is loaded only once the configs are known to be good
     from mammut_clip.distributed import start_process, stop_process
     from mammut_clip.distributed.collectives import on_main
-    from mammut_clip.evals.run import evaluation_callback
+    from mammut_clip.evals.training import evaluation_callback
 
     with InterruptWatch() as signals:
         process = start_process(start.device)

@@ -15,7 +15,6 @@ from torch.distributed.fsdp import (
     MixedPrecisionPolicy,
     OffloadPolicy,
     fully_shard,
-    register_fsdp_forward_method,
 )
 from torch.nn.parallel import DistributedDataParallel
 
@@ -90,10 +89,6 @@ def _shard(model: nn.Module, config: RunConfig, layout: Layout, device: torch.de
         fully_shard(part if len(part) > 1 else part[0], mesh=mesh, mp_policy=policy, offload_policy=offload)
     # what is left is small and stays in float32: bf16 would round the temperature by up to 2%
     fully_shard(model, mesh=mesh, offload_policy=offload)
-    # Evaluation calls these directly; without the hooks they would meet sharded parameters.
-    for method in ("encode_image", "encode_text"):
-        if hasattr(model, method):
-            register_fsdp_forward_method(model, method)
 
 
 def _give_weights(model: nn.Module, config: RunConfig, device: torch.device) -> None:

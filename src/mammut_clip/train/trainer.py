@@ -113,7 +113,9 @@ class Trainer:
                 raise
         agreement, clock, run = Agreement(self.process), on.clock, self.run
         saver = SaveCheckpoints(clock, self.config, on.writer, on.update, on.telemetry, watch)
-        evaluations = Evaluations(clock, run, on.model, self.process, self.evaluate, on.telemetry, watch)
+        evaluations = Evaluations(
+            clock, run, on.model, self.process, self.evaluate, on.telemetry, watch, signals, agreement
+        )
         parts: list[Part] = [
             LogRows(clock, self.config.logging.every, on.model, on.telemetry, on.data, attempt, agreement),
             NonFiniteSteps(clock, run, on.update, on.writer, saver, self.process),

@@ -1,0 +1,1 @@
+"""Metrics, from what a model gave and what is true; no model, no processes."""

@@ -283,8 +283,8 @@ def _conditions() -> list[str]:
     kinds = [sum(bool(dataset.classes) is kind for dataset in DATASETS) for kind in (True, False)]
     return [
         f"{kinds[0]} sets for classification with 20 to 200 classes and two prompts each, {kinds[1]} for retrieval "
-        f"with {_CAPTIONS} captions for each picture; photograph-like JPEGs of 300 x 224 to 480 x 480, {SHARDS} shards for "
-        "each set. Wall time of the whole command, from a cold process with a warm file cache to its end; fp32.",
+        f"with {_CAPTIONS} captions for each picture; photograph-like JPEGs of 300 x 224 to 480 x 480, {SHARDS} shards "
+        "of each set. Wall time of the whole command, from a cold process with a warm file cache to its end; fp32.",
         f"Every command may use all {cores()} cores: OMP_NUM_THREADS is the cores' number, shared by the processes of "
         "torchrun where there are several. Ours decodes in threads beside the model.",
         f"All metrics of all runs agree to {TOLERANCE:g}, or there would be no result. clip_benchmark takes ten model "

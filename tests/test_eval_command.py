@@ -33,7 +33,7 @@ TASKS = {"toy_pairs", "toy_retrieval"}
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toy")
     write_toy_train(folder / "train", 256, samples_per_shard=128)
-    write_toy_evals(folder / "evals", pairs_per_class=2, retrieval=40, segmentation=1)
+    write_toy_evals(folder / "evals", pairs_per_class=2, retrieval=70, segmentation=1)
     return folder
 
 
@@ -70,8 +70,10 @@ def run(trained: RunDir, tmp_path: Path) -> RunDir:
     return RunDir(folder)
 
 
-def evaluate(*targets: Path | str, data: Path, said: list[str] | None = None, **options: Any) -> Summary:
-    request = Request([str(target) for target in targets], "toy", data / "evals", **options)
+def evaluate(
+    *targets: Path | str, data: Path, said: list[str] | None = None, suite: str = "toy", **options: Any
+) -> Summary:
+    request = Request([str(target) for target in targets], suite, data / "evals", **options)
     summary, _ = run_request(request, (said if said is not None else []).append)
     return summary
 
@@ -170,6 +172,8 @@ def test_a_model_that_open_clip_builds(trained: RunDir, data: Path, tmp_path: Pa
     before = file.stat().st_mtime_ns
     evaluate(name, data=data, out=tmp_path / "out", tasks=["toy_pairs"])
     assert file.stat().st_mtime_ns == before
+    (losses,) = evaluate(name, data=data, suite="toy-full", out=tmp_path / "out", tasks=["toy_losses"]).records
+    assert 0 < losses.metrics["contrastive_loss"] < 10
 
 
 @pytest.mark.parametrize(

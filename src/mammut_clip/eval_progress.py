@@ -48,8 +48,7 @@ class TerminalReport:
             self._bar.update(self._total, completed=self._done + samples * done / max(1, total))
 
         yield advance
-        self._done += samples
-        self._bar.update(self._total, completed=self._done)
+        self._advance(samples)
 
     def done(self, point: Point, entry: OpenTask, record: EvalRecord) -> None:
         """As Report."""
@@ -58,11 +57,16 @@ class TerminalReport:
 
     def skipped(self, point: Point, entry: OpenTask, reason: str) -> None:
         """As Report."""
+        self._advance(len(entry.task) if entry.task is not None else 0)
         self._say(f"{name_of(point)} {entry.config.name}: left out: {reason}")
 
     def failed(self, point: Point, entry: OpenTask, reason: str) -> None:
         """As Report."""
         self._say(f"{name_of(point)} {entry.config.name}: FAILED: {reason}")
+
+    def _advance(self, samples: int) -> None:
+        self._done += samples
+        self._bar.update(self._total, completed=self._done)
 
     def _say(self, line: str) -> None:
         self._bar.console.print(escape(line), soft_wrap=True, highlight=False)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
@@ -88,6 +89,20 @@ def test_masks_name_shapes(evals: dict[str, Path]) -> None:
     assert found.type == "segmentation" and found.classnames == ["background", *SHAPES]
     for sample in found:
         assert isinstance(sample.target, np.ndarray) and sample.target.shape == (32, 32) and sample.target.max() > 0
+
+
+def test_masks_to_train_on_are_other_ones(evals: dict[str, Path]) -> None:
+    train, test = (TarEvalSet.open(evals["wds_toy_segmentation"], split) for split in ("train", "test"))
+    assert (len(train), len(test)) == (100, 20)
+    assert len({sample.image for split in (train, test) for sample in split}) == 120
+
+
+def test_a_set_without_masks_to_train_on_gets_them(tmp_path: Path) -> None:
+    folder = write_toy_evals(tmp_path, 4, pairs_per_class=1, retrieval=5, segmentation=5)[2]
+    before = {split: contents(folder / split) for split in ("train", "test")}
+    rmtree(folder / "train")
+    write_toy_evals(tmp_path, 4, pairs_per_class=1, retrieval=5, segmentation=5)
+    assert {split: contents(folder / split) for split in ("train", "test")} == before
 
 
 def test_webdataset_reads_the_pairs_as_clip_benchmark_does(evals: dict[str, Path]) -> None:

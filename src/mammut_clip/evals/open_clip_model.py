@@ -15,6 +15,16 @@ class OpenClipModel(nn.Module):
         super().__init__()
         self.model = model
 
+    @property
+    def logit_scale(self) -> Tensor:
+        """[], the logarithm of the factor on similarities."""
+        return self.model.logit_scale  # type: ignore[return-value]
+
+    @property
+    def logit_bias(self) -> Tensor | None:
+        """[], what SigLIP adds to them."""
+        return getattr(self.model, "logit_bias", None)
+
     def encode_image(self, images: Tensor, normalize: bool = True) -> Tensor:
         """[B, 3, height, width] -> [B, E] float32."""
         return self.model.encode_image(images, normalize=normalize).float()  # type: ignore[operator]

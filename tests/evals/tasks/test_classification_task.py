@@ -1,10 +1,13 @@
 """Zero-shot classification on handwritten digits; test_clip_benchmark.py has what its results must be."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from evals.small_clip import small_clip
 from evals.subjects import random_subject
@@ -60,6 +63,18 @@ def test_a_set_of_another_kind_is_refused(tmp_path: Path) -> None:
             open_task(folder, kind)
     with pytest.raises(InputError, match="a classification dataset, and task test asks for retrieval"):
         open_task(write_digits(tmp_path, 8), "retrieval")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "LA"])
+def test_transparency_and_palettes_go_before_resizing(subject: Subject, mode: str) -> None:
+    """As in CLIP_benchmark's readers; PIL would interpolate such pictures in ways of its own."""
+    noise = np.random.default_rng(0).integers(0, 256, (50, 70, 4), np.uint8)
+    picture = Image.fromarray(noise).convert(mode)
+    files = [io.BytesIO(), io.BytesIO()]
+    for file, image in zip(files, (picture, picture.convert("RGB")), strict=True):
+        image.save(file, "PNG")
+    given, expected = (subject.pixels(file.getvalue(), mode) for file in files)
+    assert torch.equal(given, expected)
 
 
 def test_a_model_without_features_is_unfit(folder: Path) -> None:

@@ -55,9 +55,9 @@ def retrieval_ranks(images: Tensor, texts: Tensor, owners: Tensor, device: torch
         text_numbers = torch.arange(part.texts.start, part.texts.stop, device=device)[:, None]
         image_numbers = torch.arange(part.images.start, part.images.stop, device=device)
         earlier = image_numbers < tiles.owners[part.texts][:, None]
-        pictures[part.texts] += _before(scores, own[part.texts][:, None], earlier).sum(dim=1)
+        pictures[part.texts] += _before(scores, own[part.texts][:, None], earlier).sum(dim=1, dtype=torch.int32)
         earlier = text_numbers < first[part.images]
-        captions[part.images] += _before(scores, best[part.images], earlier).sum(dim=0)
+        captions[part.images] += _before(scores, best[part.images], earlier).sum(dim=0, dtype=torch.int32)
     return Ranks(pictures.cpu(), captions.cpu())
 
 

@@ -1,7 +1,7 @@
 """Zero-shot classification by a captioner: a picture goes to the class whose prompts are likeliest to be its captions.
 
-The one zero-shot classification that a Cap model can do (Tschannen et al. 2023 report it); MaMMUT and CoCa do it
-beside the one by features.
+The one zero-shot classification that a Cap model can do; MaMMUT and CoCa do it beside the one by features (figure 11 of
+Nezhurina et al. 2025, arXiv:2506.04598, compares Cap and MaMMUT so).
 
 Each picture is scored against each prompt of each class, by a pass of the decoder over the prompt: with C classes, P
 templates and N pictures that is N x C x P texts of 8 to 16 tokens, where classification by features encodes N pictures

@@ -77,7 +77,7 @@ def _words(letter: str, char: str) -> list[str]:
         rf"(?i:{_any(ABBREVIATIONS)})\.",
         rf"(?=[A-Z])(?i:{_any(CAPITAL_ABBREVIATIONS)})\.",
         rf"((?i:{_any(NUMBER_ABBREVIATIONS)})\.)\s?\d",
-        rf"([A-Za-z])\.\s+(?:{_any(SENTENCE_STARTS)})\s",
+        rf"([A-Za-z])\.\s+(?:{_any(SENTENCE_STARTS)})(?:\s|$)",
         rf"(?:{char}+-)*{letter}(?:\.{letter})+\.(?:-{char}+)*|{letter}\.(?:-{char}+)*",
         rf"({char}+\.)[,;:]",
         rf"{letter}{char}*(?:[.!?]{letter}{char}*)+(?:-{char}+)*",

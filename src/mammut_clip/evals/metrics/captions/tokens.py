@@ -6,7 +6,8 @@ captions. At each place the longest form wins, and among equals the first. Known
 after 2012, which it drops, and web addresses of unusual form.
 
 A flaw is kept, since published figures have it: brackets count as words (`-lrb-` for an opening one), because
-pycocoevalcap looks for them in capitals among tokens that are in lower case.
+pycocoevalcap looks for them in capitals among tokens that are in lower case. Another is not: there, whether `b.` at
+the end of a caption keeps its full stop depends on how the next caption begins.
 """
 
 import re

@@ -129,3 +129,44 @@ def doctor(
         for line in advice(reports):
             print(line)
     raise typer.Exit(0 if all(report.state == "ready" for report in reports) else 3)
+
+
+Names = Annotated[list[str] | None, typer.Option(help="Only these (may be repeated).")]
+
+
+@app.command(name="table")
+def show_table(
+    results: Annotated[list[Path], typer.Argument(help="Sweeps, folders of sweeps, or results.parquet files.")],
+    task: Names = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Instead of the one that each task is known by (may be repeated).")
+    ] = None,
+    family: Names = None,
+    schedule: Names = None,
+    dataset: Annotated[list[str] | None, typer.Option(help="Only these training datasets (may be repeated).")] = None,
+    all_checkpoints: Annotated[
+        bool, typer.Option("--all-checkpoints", help="Every checkpoint at its own samples seen, not only final ones.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder to write the tables to.")] = None,
+    formats: Annotated[str, typer.Option("--format", help="With --out: some of csv,md,tex,html.")] = "csv,md,tex,html",
+    as_json: Json = False,
+) -> None:
+    """Overview tables: model x samples seen for each task, schedule and family, the best over recipes."""
+    from mammut_clip.runs.overview import Selection, overview, print_tables, read_results, to_json, write_tables
+
+    chosen = Selection(
+        tasks=tuple(task or ()),
+        metrics=tuple(metric or ()),
+        families=tuple(family or ()),
+        schedules=tuple(schedule or ()),
+        datasets=tuple(dataset or ()),
+        all_checkpoints=all_checkpoints,
+    )
+    tables = overview(read_results(results), chosen)
+    written = write_tables(tables, out, formats.split(",")) if out is not None else []
+    if as_json:
+        _print_json(to_json(tables))
+    else:
+        print_tables(tables)
+    for path in written:
+        _say(str(path))

@@ -62,14 +62,9 @@ class CaptionWriter:
             pixels.to(device),
             method=self.method,
             max_length=self.max_length,
-            prompt=self._prompt_ids(),
+            prompt=self.tokenizer.content(self.prompt),
             first_row=first,
         )
-
-    def _prompt_ids(self) -> Tensor:
-        """[P], without start and end of text; not cut to what the model can take, which `generate` refuses."""
-        (row,) = self.tokenizer(self.prompt, self.tokenizer.context_length + 1)
-        return row[1 : row.tolist().index(self.tokenizer.eot_token_id)]
 
     def _pixels(self, name: str, data: bytes) -> Tensor:
         try:

@@ -54,6 +54,10 @@ class ClipLayoutTokenizer(Tokenizer):
         ]
         return torch.tensor(padded, dtype=torch.int64).view(-1, length)
 
+    def content(self, text: str) -> torch.Tensor:
+        """One text -> ids [P], without start and end of text, not cut to what a model can take."""
+        return torch.tensor(self._encode([text])[0], dtype=torch.int64)
+
     def decode(self, ids: torch.Tensor | list[list[int]]) -> list[str]:
         """Texts of ids [n, T]: each ends before its first end token; start and padding are left out."""
         return [self._decode(self._content(row)) for row in as_rows(ids)]

@@ -81,7 +81,7 @@ class Captioning:
         model, tokenizer = subject.model, subject.tokenizer
         assert isinstance(model, Captioner)
         assert isinstance(tokenizer, ClipLayoutTokenizer)  # what writes captions has a text tower of ours
-        prompt = _prompt_ids(self.config.prompt, tokenizer)
+        prompt = tokenizer.content(self.config.prompt)
 
         def load(number: int) -> tuple[int, Tensor, list[str]]:
             sample = self.dataset[number]
@@ -105,12 +105,6 @@ class Captioning:
     def score(self, collected: list[Captioned], device: torch.device) -> Metrics:
         """As Task."""
         return caption_metrics([one.written for one in collected], [one.references for one in collected])
-
-
-def _prompt_ids(prompt: str, tokenizer: ClipLayoutTokenizer) -> Tensor:
-    """[P], without start and end of text; not cut to what the model can take, which `generate` refuses."""
-    (row,) = tokenizer(prompt, tokenizer.context_length + 1)
-    return row[1 : row.tolist().index(tokenizer.eot_token_id)]
 
 
 def _open(config: CaptioningConfig, folder: Path) -> Captioning:

@@ -1,1 +1,0 @@
-"""Its presence puts this folder on the import path: the folders below share `subjects`."""

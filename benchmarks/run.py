@@ -19,6 +19,7 @@ from benchmarks import (
     data,
     data_memory,
     data_start,
+    evals,
     fit_law,
     machine,
     memory,
@@ -42,12 +43,13 @@ BENCHMARKS: dict[str, ModuleType] = {
     "data_start": data_start,
     "train": train,
     "train_events": train_events,
+    "evals": evals,
     "models": models,
     "caption_loss": caption_loss,
     "captions": captions,
     "memory": memory,
 }
-BESIDE_PEERS = ("data", "train", "train_events")
+BESIDE_PEERS = ("data", "train", "train_events", "evals")
 """Those that need the peers' environment."""
 ON_A_DEVICE = ("train", "train_events", "models")
 """Those that --device moves; the others stay on the CPU."""

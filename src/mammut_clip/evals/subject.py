@@ -57,6 +57,10 @@ class Subject:
         """Where the model is."""
         return self.shared.process.device
 
+    def lacks_features(self) -> str | None:
+        """Why it cannot do tasks that compare features; None where it can."""
+        return None if self.has_features else "compares features, and this model has none"
+
     def with_new_weights(self) -> "Subject":
         """The same model once other weights are read into it: nothing that was encoded is kept."""
         return replace(self, _text_features={})

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -37,26 +37,35 @@ class Described:
     """Labels and the like, each [n, ...]."""
 
 
-@dataclass(frozen=True)
-class Classification:
-    """A set of pictures with one label each, and prompts for the labels."""
+C = TypeVar("C", bound=PromptedTaskConfig)
 
-    config: ClassificationConfig
+
+@dataclass(frozen=True)
+class PromptedTask(Generic[C]):
+    """What tasks on labelled pictures share: a set of them, and prompts for the labels."""
+
+    config: C
     dataset: EvalSet
     prompts: Prompts
-    benchmark_name: str = "zeroshot_classification"
-    metric: str = "acc1"
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def unfit(self, subject: Subject) -> str | None:
         """As Task."""
-        return None if subject.has_features else "compares features, and this model has none"
+        return subject.lacks_features()
 
     def definition(self) -> dict[str, Any]:
         """As Task."""
         return self.prompts.to_json_dict()
+
+
+@dataclass(frozen=True)
+class Classification(PromptedTask[ClassificationConfig]):
+    """A set of pictures with one label each."""
+
+    benchmark_name: str = "zeroshot_classification"
+    metric: str = "acc1"
 
     def collect(self, subject: Subject) -> Described:
         """As Task."""
@@ -64,9 +73,8 @@ class Classification:
 
     def score(self, collected: Described, device: torch.device) -> Metrics:
         """As Task."""
-        return prediction_metrics(
-            nearest_classes(collected.images, collected.classes, device), collected.truth["labels"]
-        )
+        chosen = nearest_classes(collected.images, collected.classes, device)
+        return prediction_metrics(chosen, collected.truth["labels"])
 
 
 def describe(

@@ -3,20 +3,19 @@ accuracy and macro averages: WILDS and the fairness sets of DataComp."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 
 from mammut_clip.config.evals import PromptedTaskConfig
-from mammut_clip.data.evalsets import EvalSample, EvalSet, GroupField
+from mammut_clip.data.evalsets import EvalSample, GroupField
 from mammut_clip.evals.metrics.classification import nearest_classes, prediction_metrics
 from mammut_clip.evals.metrics.groups import group_metrics, macro_metrics
-from mammut_clip.evals.prompts import Prompts
 from mammut_clip.evals.sharing import Rows
 from mammut_clip.evals.subject import Subject
 from mammut_clip.evals.task import Kind, Metrics
-from mammut_clip.evals.tasks.classification import Described, describe, open_described
+from mammut_clip.evals.tasks.classification import Described, PromptedTask, describe, open_described
 
 
 class GroupedClassificationConfig(PromptedTaskConfig):
@@ -35,29 +34,15 @@ class GroupedClassificationConfig(PromptedTaskConfig):
 
 
 @dataclass(frozen=True)
-class GroupedClassification:
-    """A set of pictures with one label and one group each, and prompts for the labels."""
+class GroupedClassification(PromptedTask[GroupedClassificationConfig]):
+    """A set of pictures with one label and one group each."""
 
-    config: GroupedClassificationConfig
-    dataset: EvalSet
-    prompts: Prompts
     benchmark_name: str = "zeroshot_classification"
 
     @property
     def metric(self) -> str:
         """As Task."""
         return "F1-macro_all" if self.config.group_field is None else "acc_wg"
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def unfit(self, subject: Subject) -> str | None:
-        """As Task."""
-        return None if subject.has_features else "compares features, and this model has none"
-
-    def definition(self) -> dict[str, Any]:
-        """As Task."""
-        return self.prompts.to_json_dict()
 
     def collect(self, subject: Subject) -> Described:
         """As Task."""

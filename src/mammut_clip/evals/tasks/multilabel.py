@@ -2,18 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 from mammut_clip.config.evals import PromptedTaskConfig
-from mammut_clip.data.evalsets import EvalSample, EvalSet
+from mammut_clip.data.evalsets import EvalSample
 from mammut_clip.evals.metrics.multilabel import multilabel_metrics
-from mammut_clip.evals.prompts import Prompts
 from mammut_clip.evals.sharing import Rows
 from mammut_clip.evals.subject import Subject
 from mammut_clip.evals.task import Kind, Metrics
-from mammut_clip.evals.tasks.classification import Described, describe, open_described
+from mammut_clip.evals.tasks.classification import Described, PromptedTask, describe, open_described
 
 
 class MultilabelConfig(PromptedTaskConfig):
@@ -24,25 +23,11 @@ class MultilabelConfig(PromptedTaskConfig):
 
 
 @dataclass(frozen=True)
-class Multilabel:
-    """A set of pictures with any number of labels each, and prompts for the labels."""
+class Multilabel(PromptedTask[MultilabelConfig]):
+    """A set of pictures with any number of labels each."""
 
-    config: MultilabelConfig
-    dataset: EvalSet
-    prompts: Prompts
     benchmark_name: str = "zeroshot_classification"
     metric: str = "mean_average_precision"
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def unfit(self, subject: Subject) -> str | None:
-        """As Task."""
-        return None if subject.has_features else "compares features, and this model has none"
-
-    def definition(self) -> dict[str, Any]:
-        """As Task."""
-        return self.prompts.to_json_dict()
 
     def collect(self, subject: Subject) -> Described:
         """As Task."""

@@ -47,7 +47,7 @@ class Winogavil:
 
     def unfit(self, subject: Subject) -> str | None:
         """As Task."""
-        return None if subject.has_features else "compares features, and this model has none"
+        return subject.lacks_features()
 
     def definition(self) -> dict[str, Any]:
         """As Task."""

@@ -43,7 +43,13 @@ def test_results_that_differ_compare_nothing() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not (FOLDER / ".installed").is_file(), reason="the peers' environment is not there: make bench")
 def test_evals_has_rows_of_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = evals.Case("small", load_model_config("toy-XS"), 12, 0.5)
+    architecture = {
+        "family": "clip",
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 32, "layers": 1, "head_width": 16},
+        "text_cfg": {"width": 32, "heads": 2, "layers": 1},
+    }
+    small = evals.Case("small", load_model_config(architecture), 12, 0.5)
     monkeypatch.setattr(evals, "cases", lambda: [small])
     monkeypatch.setattr(evals, "DATASETS", (PETS, FLICKR))
     found = evals.measure(Settings(repeats=1))

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from gloo_processes import Results, run_processes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gloo_processes import Results, run_processes
 from mammut_clip.config.errors import InputError
 from mammut_clip.distributed import Process
 from mammut_clip.evals.sharing import Rows, Shared
@@ -48,7 +48,17 @@ def everything(shared: Shared) -> Results:
         shared.rows(24, BATCH, refuse_some, compute)
     except InputError as error:
         results["error"] = torch.tensor([int(word) for word in str(error).split() if word.isdigit()])
+    try:
+        shared.rows(26, BATCH, load, run_out_of_memory)
+    except InputError as error:
+        results["another error"] = torch.tensor(float(str(error).removeprefix("RuntimeError: out of memory ")))
     return results
+
+
+def run_out_of_memory(batch: list[float]) -> Rows:
+    if len(batch) < BATCH:  # the last one
+        raise RuntimeError("out of memory 7")
+    return compute(batch)
 
 
 def rank_main(rank: int) -> Results:
@@ -75,6 +85,7 @@ def test_results_are_the_same_to_the_last_bit_on_several_processes(tmp_path: Pat
     assert all(torch.equal(main[name], alone[name]) for name in alone)
     for other in others:
         assert other["error"].tolist() == [9]
+        assert other["another error"].item() == 7
         assert all(torch.equal(other[f"total of {count}"], alone[f"total of {count}"]) for count in COUNTS)
         assert all(len(other[f"{name} of {count}"]) == 0 for name in ("wide", "number", "objects") for count in COUNTS)
 

@@ -4,6 +4,7 @@ Batch b holds the same items on any number of processes and is done by one of th
 depend, to its last digit, on how many took part. Nothing is padded, and no process waits for another before the end.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,7 @@ Progress = Callable[[int, int], None]
 """Called on rank 0 with (items done, items in all)."""
 
 _BATCHES_AHEAD = 4
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Shared:
     def rows(self, count: int, batch_size: int, load: Callable[[int], L], compute: Callable[[list[L]], Rows]) -> Rows:
         """The rows of items 0 to `count` - 1 in order, on the CPU of rank 0; on other ranks tensors without rows.
 
-        `load(number)` runs in threads; `compute` turns what was loaded into one row per item. Collective: the first
-        InputError of any item is raised on every rank.
+        `load(number)` runs in threads; `compute` turns what was loaded into one row per item. Collective, and raises as
+        `batches`.
         """
         batches = self.batches(count, batch_size, load, compute)
         mine = {key: torch.cat([rows[key].cpu() for rows in batches]) for key in (batches[0] if batches else {})}
@@ -76,7 +78,8 @@ class Shared:
     def batches(
         self, count: int, batch_size: int, load: Callable[[int], L], compute: Callable[[list[L]], R]
     ) -> list[R]:
-        """What `compute` gives for each of this rank's batches. Collective, as `rows`."""
+        """What `compute` gives for each of this rank's batches. Collective; an error of any kind, on any rank, becomes
+        an InputError on all of them, and the earliest batch's is chosen."""
         done: list[R] = []
         failed: tuple[int, str] | None = None
         starts = range(self.process.rank * batch_size, count, self.process.world_size * batch_size)
@@ -89,6 +92,9 @@ class Shared:
                     self.progress(min(count, numbers.start + self.process.world_size * batch_size), count)
         except InputError as error:
             failed = (len(done), str(error))
+        except Exception as error:  # memory that runs out, say: the other ranks must hear of it, or they wait for ever
+            _logger.exception("rank %d met an error in a task", self.process.rank)
+            failed = (len(done), f"{type(error).__name__}: {error}")
         self._raise_first(failed)
         return done
 

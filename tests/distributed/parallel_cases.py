@@ -3,10 +3,10 @@
 from typing import Any
 
 import torch
-from gloo_processes import Results
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from gloo_processes import Results
 from mammut_clip.config.load import validate
 from mammut_clip.config.model import load_model_config
 from mammut_clip.config.run import RunConfig

@@ -8,7 +8,6 @@ from itertools import product
 from typing import Any
 
 import pytest
-from gloo_processes import Results, run_processes
 from parallel_cases import (
     ALONE,
     CPU,
@@ -20,6 +19,7 @@ from parallel_cases import (
     measured,
 )
 
+from gloo_processes import Results, run_processes
 from mammut_clip.distributed import Process
 
 WORLD = 2

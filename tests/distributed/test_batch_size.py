@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from gloo_processes import Results, run_processes
 
+from gloo_processes import Results, run_processes
 from mammut_clip.distributed.batch_size import agree_batch_size, check_batch_size
 from mammut_clip.losses import contrastive_loss, sigmoid_loss
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from gloo_processes import Results, run_processes
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from gloo_processes import Results, run_processes
 from mammut_clip.config.load import validate
 from mammut_clip.config.model import load_model_config
 from mammut_clip.config.run import RunConfig

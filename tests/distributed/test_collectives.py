@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.distributed as dist
-from gloo_processes import Results, run_processes
 
+from gloo_processes import Results, run_processes
 from mammut_clip.config.errors import ConfigError, InputError, Problem
 from mammut_clip.distributed.collectives import (
     all_gather_rows,

@@ -10,9 +10,9 @@ from itertools import product
 import pytest
 import torch
 import torch.distributed as dist
-from gloo_processes import Results, run_processes
 from torch import Tensor
 
+from gloo_processes import Results, run_processes
 from live_memory import LiveMemory
 from mammut_clip.distributed.batch_size import agree_batch_size
 from mammut_clip.distributed.collectives import all_reduce_sum, group_rank, group_size

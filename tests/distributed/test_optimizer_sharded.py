@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from gloo_processes import Results, run_processes
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from gloo_processes import Results, run_processes
 from mammut_clip.config.errors import ConfigError
 from mammut_clip.config.run import OptimizerConfig
 from mammut_clip.train.optimizer import make_optimizer

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from gloo_processes import Results, run_processes
 from parallel_cases import (
     ALONE,
     CPU,
@@ -25,6 +24,7 @@ from parallel_cases import (
 )
 from torch import Tensor, nn
 
+from gloo_processes import Results, run_processes
 from mammut_clip.config.model import load_model_config
 from mammut_clip.distributed import Process
 from mammut_clip.train.inputs import prepare

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from gloo_processes import Results, run_processes
 
+from gloo_processes import Results, run_processes
 from mammut_clip.config.load import validate
 from mammut_clip.config.run import RunConfig
 from mammut_clip.distributed import Process

@@ -1,6 +1,7 @@
 """The `eval` verbs: evaluate, examine a suite's datasets, print overview tables."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -70,6 +71,8 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Evaluate what is missing; results that exist are kept. On several GPUs: torchrun -m mammut_clip.cli eval ..."""
+    # read when torch is loaded: by default its idle threads spin, on cores that could decode pictures
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from mammut_clip.eval_command import Request, run_request
 
     request = Request(

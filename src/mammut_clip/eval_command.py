@@ -25,7 +25,6 @@ from mammut_clip.evals.sharing import Shared
 from mammut_clip.evals.subject import Precision, Subject
 from mammut_clip.evals.suite import OpenTask, load_suite, open_suite
 from mammut_clip.evals.training import reading_threads
-from mammut_clip.runs import table
 from mammut_clip.runs.layout import Checkpoint, SweepDir
 from mammut_clip.runs.records import EvalRecord
 
@@ -208,8 +207,12 @@ class _Session:
         """results.parquet of every sweep that was named."""
 
         def write() -> None:
-            for name in self._request.targets:
-                if Path(name).is_dir() and next(SweepDir(Path(name)).runs(), None) is not None:
-                    table.write(SweepDir(Path(name)))
+            folders = [SweepDir(Path(name)) for name in self._request.targets if Path(name).is_dir()]
+            sweeps = [folder for folder in folders if next(folder.runs(), None) is not None]
+            if sweeps:
+                from mammut_clip.runs import table  # brings pandas
+
+                for sweep in sweeps:
+                    table.write(sweep)
 
         on_main(write)

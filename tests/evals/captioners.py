@@ -1,9 +1,9 @@
 """Captioners under evaluation that tell texts apart without having been trained."""
 
 import torch
+from subjects import random_subject
 from torch import nn
 
-from evals.subjects import random_subject
 from mammut_clip.evals.sharing import Shared
 from mammut_clip.evals.subject import Subject
 from mammut_clip.models.generate import Captioner

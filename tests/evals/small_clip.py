@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from evals.subjects import ONE
+from subjects import ONE
+
 from mammut_clip.config.model import load_model_config
 from mammut_clip.data.tokenizer_files import train_tokenizer
 from mammut_clip.evals.sharing import Shared

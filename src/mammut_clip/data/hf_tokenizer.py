@@ -13,6 +13,7 @@ import torch
 
 from mammut_clip.config.errors import ConfigError, InputError, Problem
 from mammut_clip.config.towers import HfTextConfig
+from mammut_clip.data.open_clip_files import open_clip_module
 from mammut_clip.data.tokenizer import PADDING_ID, ClipLayoutTokenizer, Tokenizer, as_rows
 
 _FILES = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}
@@ -128,7 +129,5 @@ def _error(name: str, expected: str, key: str = "hf_tokenizer_name") -> ConfigEr
 
 def _cleaner() -> Callable[[str], str]:
     """open_clip's cleaning of texts for transformers: mends broken encodings, unescapes HTML, joins white space."""
-    from open_clip.tokenizer import get_clean_fn
-
-    clean: Callable[[str], str] = get_clean_fn("whitespace")
+    clean: Callable[[str], str] = open_clip_module("tokenizer").get_clean_fn("whitespace")
     return clean

@@ -18,6 +18,7 @@ from mammut_clip.config.errors import InputError
 from mammut_clip.config.files import find_file, shipped
 from mammut_clip.config.towers import HfTextConfig
 from mammut_clip.data.hf_tokenizer import HfClipTokenizer, HfTokenizer, files_digest
+from mammut_clip.data.open_clip_files import open_clip_module
 from mammut_clip.data.tokenizer import PADDING_ID, ClipLayoutTokenizer, Tokenizer
 
 __all__ = ["ClipLayoutTokenizer", "Tokenizer", "load_tokenizer", "tokenizer_digest"]
@@ -42,10 +43,11 @@ class ClipTokenizer(ClipLayoutTokenizer):
     """CLIP's BPE, whose 49,408 pieces come with open_clip. Its padding id 0 is also the token `!`."""
 
     def __init__(self, context_length: int = 77) -> None:
-        from open_clip.tokenizer import SimpleTokenizer
-
         super().__init__(context_length, CLIP_VOCABULARY)
-        self._bpe: Any = SimpleTokenizer(context_length=context_length)
+        self._bpe: Any = open_clip_module("tokenizer").SimpleTokenizer(context_length=context_length)
+
+    def __reduce__(self) -> tuple[type["ClipTokenizer"], tuple[int]]:
+        return ClipTokenizer, (self.context_length,)  # the module of its parts has no name that a process can import
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         return [self._bpe.encode(text) for text in texts]

@@ -12,6 +12,7 @@ from mammut_clip.config.errors import InputError
 from mammut_clip.config.evals import IMAGENET, PromptedTaskConfig
 from mammut_clip.data.evalsets import EvalSet
 from mammut_clip.data.evalsets.descriptions import read_lines
+from mammut_clip.data.open_clip_files import open_clip_module
 from mammut_clip.evals.subject import Subject
 
 
@@ -85,16 +86,12 @@ def _lines(given: Sequence[str] | Path, imagenet: Callable[[], list[str]], where
 
 def imagenet_classnames() -> list[str]:
     """ImageNet-1k's class names as open_clip words them, 1000."""
-    from open_clip import IMAGENET_CLASSNAMES  # seconds to import, and few tasks want it
-
-    return list(IMAGENET_CLASSNAMES)
+    return list(open_clip_module("zero_shot_metadata").IMAGENET_CLASSNAMES)
 
 
 def imagenet_templates() -> list[str]:
     """The 80 prompts of Radford et al. (2021) for ImageNet, from open_clip, with `{c}` where the class goes."""
-    from open_clip import OPENAI_IMAGENET_TEMPLATES
-
-    return [template("{c}") for template in OPENAI_IMAGENET_TEMPLATES]
+    return [template("{c}") for template in open_clip_module("zero_shot_metadata").OPENAI_IMAGENET_TEMPLATES]
 
 
 def class_embeddings(subject: Subject, prompts: Prompts, batch_size: int) -> Tensor:

@@ -23,6 +23,7 @@ from mammut_clip.data.images import (
 )
 from mammut_clip.data.text import Tokenizer, load_tokenizer
 from mammut_clip.evals.sharing import Shared
+from mammut_clip.models.output import cut_after_texts
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -50,6 +51,8 @@ class Subject:
     """fp32, or what autocast computes in."""
     preprocessing: str = "resize shorter side, centre crop"
     """In words, for records."""
+    ignores_padding: bool = False
+    """Whether positions behind the end of every text of a batch may be cut off before encoding."""
     _text_features: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -89,7 +92,8 @@ class Subject:
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Texts -> features [B, E] of unit length, float32, on the device."""
         with self.computing():
-            ids = self.tokenizer(list(texts)).to(self.device)
+            ids = self.tokenizer(list(texts))
+            ids = (cut_after_texts(ids) if self.ignores_padding else ids).to(self.device)
             return self.model.encode_text(ids, normalize=True).float()  # type: ignore[operator]
 
     def text_features(self, texts: Sequence[str], batch_size: int) -> Tensor:
@@ -124,6 +128,7 @@ def make_subject(
         mean,
         std,
         precision,
+        ignores_padding=config.text_feature_ignores_padding,
     )
 
 

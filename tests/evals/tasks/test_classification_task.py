@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from subjects import random_subject
 
 from evals.small_clip import small_clip
-from evals.subjects import random_subject
 from evals.tasks.zero_shot_sets import open_task
 from mammut_clip.config.errors import InputError
 from mammut_clip.evals.subject import Subject

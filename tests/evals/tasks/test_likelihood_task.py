@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from subjects import ONE, random_subject
 from torch import Tensor
 
 from evals.captioners import random_captioner
 from evals.selection_sets import CREPE, GROUND, write_toy_sets
-from evals.subjects import ONE, random_subject
 from gloo_processes import Results, run_processes
 from mammut_clip.distributed import Process
 from mammut_clip.evals.sharing import Shared

@@ -13,11 +13,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
+from subjects import ONE, random_subject
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from clip_benchmark_peer import clip_benchmark_linear_probe
-from evals.subjects import ONE, random_subject
 from gloo_processes import Results, run_processes
 from mammut_clip.config.errors import InputError
 from mammut_clip.data.evalsets import EvalSet

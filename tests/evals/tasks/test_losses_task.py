@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from subjects import ONE, random_subject
 
 from evals.captioners import random_captioner
-from evals.subjects import ONE, random_subject
 from mammut_clip.config.errors import InputError
 from mammut_clip.data.toy_shards import write_toy_evals, write_toy_train
 from mammut_clip.evals.metrics import losses as metrics

@@ -10,10 +10,10 @@ import torch
 from clip_benchmark.metrics import image_caption_selection
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from subjects import ONE, random_subject
 from torch import Tensor
 
 from evals.selection_sets import CREPE, GROUND, write_toy_sets
-from evals.subjects import ONE, random_subject
 from mammut_clip.config.errors import InputError
 from mammut_clip.evals.metrics.selection import selection_metrics
 from mammut_clip.evals.subject import Subject

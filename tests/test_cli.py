@@ -65,7 +65,8 @@ def test_train_eval_caption_and_status(tiny: list[str], data: Path, tmp_path: Pa
     assert again[0]["note"] == "was finished before"
     assert again[0]["attempts"] == 1
     records = printed("eval", folder, "--suite", "toy", "--data-root", data / "evals")
-    assert [set(r) for r in records] == [{"dataset", "model", "pretrained", "task", "metrics", "language"}] * 2
+    assert all({"dataset", "model", "pretrained", "task", "metrics", "language"} < set(r) for r in records)
+    assert [r["dataset"] for r in records] == ["toy_pairs", "toy_retrieval"]
     picture = tmp_path / "p.jpg"
     from mammut_clip.data.evalsets import TarEvalSet
 

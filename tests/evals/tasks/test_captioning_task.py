@@ -101,7 +101,8 @@ class OnRank:
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 4])
 def test_captions_do_not_depend_on_the_number_of_processes(evals: Path, tmp_path: Path, world: int) -> None:
     alone = everything(evals, Shared(ONE))
     main, *others = run_processes(OnRank(evals), world, tmp_path)

@@ -137,7 +137,8 @@ def rank_main(rank: int, sets: Path) -> Results:
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 4])
 def test_results_are_the_same_to_the_last_bit_on_several_processes(sets: Path, tmp_path: Path, world: int) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the processes have

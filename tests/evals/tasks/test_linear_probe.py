@@ -232,6 +232,7 @@ def rank_results(rank: int, folder: Path, world: int) -> Results:
 
 
 @pytest.mark.distributed
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_number_of_processes(folder: Path, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the other processes have

@@ -60,12 +60,19 @@ def megabytes(process: int) -> float:
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
         threads = list(Path(f"/proc/{process}/task").iterdir())
-        children = [child for thread in threads for child in (thread / "children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
     # not of mapped files: how many share a library changes with what else runs, and an index can be paged in again
     own = sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:"))) * 1024 / 1e6
-    return own + sum(megabytes(int(child)) for child in children)
+    return own + sum(megabytes(child) for thread in threads for child in _children(thread))
+
+
+def _children(thread: Path) -> list[int]:
+    """Processes that a thread has started; none where it has ended since it was listed."""
+    try:
+        return [int(child) for child in (thread / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def test_every_item_stands_once_and_in_order() -> None:
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_results_are_the_same_to_the_last_bit_on_several_processes(tmp_path: Path, world: int) -> None:
     alone = everything(Shared(ONE, threads=2))
     main, *others = run_processes(rank_main, world, tmp_path)

@@ -195,6 +195,7 @@ def at_half(segmenter: Segmenter) -> Segmenter:
     return Segmenter(at_size(segmenter.tower, 16), 13, 0)
 
 
+@pytest.mark.slow
 def test_two_processes_see_what_one_sees(tmp_path: Path) -> None:
     toy_set(tmp_path / "toy")
     broken_set(tmp_path / "broken")

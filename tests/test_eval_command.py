@@ -195,7 +195,9 @@ def test_targets_that_are_none(target: str, message: str, exported: Path, data: 
 
 def test_following_a_run_that_trains(data: Path, tmp_path: Path) -> None:
     """An evaluation of its own beside the training: every checkpoint has its results when the run has ended."""
-    config = config_of(data, evaluation={"suite": None}, samples_seen=256)
+    # training may outrun the evaluation, and would remove what is neither permanent nor among the last
+    checkpoint = {"every": 64, "keep_last": 4}
+    config = config_of(data, evaluation={"suite": None}, samples_seen=256, checkpoint=checkpoint)
     run = RunDir.create(tmp_path / "runs", config)
     following = threading.Thread(target=evaluate, args=(run.path,), kwargs={"data": data, "follow": 0.1}, daemon=True)
     following.start()

@@ -21,7 +21,7 @@ from mammut_clip.config.errors import InputError
 from mammut_clip.data.text import tokenizer_digest
 from mammut_clip.distributed.collectives import on_main
 from mammut_clip.evals.open_clip_model import open_clip_subject
-from mammut_clip.evals.points import Point, RunPoints, file_identity
+from mammut_clip.evals.points import Point, file_identity, run_point
 from mammut_clip.evals.sharing import Shared
 from mammut_clip.evals.subject import Precision, Subject, make_subject
 from mammut_clip.models.build import build_to_fill
@@ -49,7 +49,7 @@ class RunTarget:
 
     def point(self, checkpoint: Checkpoint) -> Point:
         """Where a checkpoint's results stand."""
-        return RunPoints(self.run).of(checkpoint)
+        return run_point(self.run, checkpoint.samples_seen)
 
     def make(self, shared: Shared, precision: Precision) -> Subject:
         """The run's model, without the weights of any checkpoint yet."""

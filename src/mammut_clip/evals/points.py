@@ -2,10 +2,9 @@
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-from mammut_clip.runs.layout import Checkpoint, RunDir
+from mammut_clip.runs.layout import RunDir
 
 
 @dataclass(frozen=True)
@@ -28,30 +27,16 @@ class Point:
         return self.folder / f"{task}.json"
 
 
-@dataclass(frozen=True)
-class RunPoints:
-    """The points of a run's clock, with or without a checkpoint there."""
-
-    run: RunDir
-
-    @cached_property
-    def _digest(self) -> str:
-        return hashlib.sha256(self.run.config_file.read_bytes()).hexdigest()[:16]
-
-    def at(self, samples_seen: int) -> Point:
-        """The run's weights after `samples_seen`."""
-        run = self.run
-        return Point(
-            model=run.config.model.name,
-            pretrained=str(run.checkpoint(samples_seen).path),
-            identity=f"{self._digest}@{samples_seen}",
-            folder=run.eval_file(samples_seen, "").parent,
-            samples_seen=samples_seen,
-        )
-
-    def of(self, checkpoint: Checkpoint) -> Point:
-        """The weights of a checkpoint."""
-        return self.at(checkpoint.samples_seen)
+def run_point(run: RunDir, samples_seen: int) -> Point:
+    """A run's weights after `samples_seen`, with or without a checkpoint there."""
+    digest = hashlib.sha256(run.config_file.read_bytes()).hexdigest()[:16]
+    return Point(
+        model=run.config.model.name,
+        pretrained=str(run.checkpoint(samples_seen).path),
+        identity=f"{digest}@{samples_seen}",
+        folder=run.eval_file(samples_seen, "").parent,
+        samples_seen=samples_seen,
+    )
 
 
 def file_identity(path: Path) -> str:

@@ -10,7 +10,7 @@ from mammut_clip.config.cluster import available_cores
 from mammut_clip.config.errors import InputError
 from mammut_clip.config.run import RunConfig
 from mammut_clip.distributed import Process
-from mammut_clip.evals.points import RunPoints
+from mammut_clip.evals.points import run_point
 from mammut_clip.evals.run import Outcome, evaluate, missing, write_averages
 from mammut_clip.evals.sharing import Shared
 from mammut_clip.evals.subject import make_subject
@@ -39,7 +39,7 @@ def evaluation_callback(config: RunConfig) -> Evaluate | None:
     _check_fit(config, [entry.task.unfit for entry in tasks if entry.task is not None])
 
     def run_suite(run: RunDir, model: nn.Module, samples_seen: int, process: Process, stop: Callable[[], bool]) -> None:
-        outcome = Outcome(RunPoints(run).at(samples_seen))
+        outcome = Outcome(run_point(run, samples_seen))
         left = missing(tasks, outcome.point, outcome)
         if left:
             shared = Shared(process, reading_threads(process))

@@ -120,8 +120,6 @@ class LinearProbe:
                 train = train + validation
         probe = train_probes(train, classes, [weight_decay], self.config.recipe)
         metrics = classification_metrics(probe.logits(test.features)[0].cpu(), collected.test.labels)
-        if classes < 5:
-            metrics.pop("acc5", None)
         return {f"lp_{name}": value for name, value in metrics.items()} | {"weight_decay": weight_decay}
 
     def _chosen(self, subject: Subject, numbers: Tensor, generator: torch.Generator) -> Tensor | None:

@@ -14,16 +14,18 @@ from typer.exceptions import TyperException
 
 from mammut_clip.cli_data import app as data_app
 from mammut_clip.cli_eval import app as eval_app
+from mammut_clip.cli_slurm import app as slurm_app
+from mammut_clip.cli_sweep import app as sweep_app
 from mammut_clip.exits import guarded
 from mammut_clip.train_options import HELP as TRAIN
 
 _HELP = "Train CLIP and MaMMUT at every scale, sweep them on Slurm, evaluate zero-shot and fit scaling laws."
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP)
-sweep_app = typer.Typer(no_args_is_help=True, help="Plan, launch and follow a grid of runs.")
 fit_app = typer.Typer(no_args_is_help=True, help="Scaling laws from a results table.")
 app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
 app.add_typer(sweep_app, name="sweep")
+app.add_typer(slurm_app, name="slurm")
 app.add_typer(fit_app, name="fit")
 
 Json = Annotated[
@@ -150,58 +152,6 @@ def models(
 
         shown = [{key: value for key, value in row.items() if key != "memory_at"} for row in rows]
         print_rows(shown, title=f"GFLOPs per sample; memory_gb: estimate for {setting}")
-
-
-@sweep_app.command()
-def plan(
-    sweep: Annotated[str, typer.Argument(help="Name in sweeps/ or a YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Overrides of the sweep file.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """The runs of a sweep and what they cost; nothing is started."""
-    from mammut_clip.sweep.plan import load_plan
-    from mammut_clip.sweep.show import print_plan
-
-    planned = load_plan(sweep, overrides or [])
-    _print_json(planned.to_json_dict()) if as_json else print_plan(planned)
-
-
-@sweep_app.command()
-def launch(
-    sweep: Annotated[str, typer.Argument(help="Name in sweeps/ or a YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Overrides of the sweep file.")
-    ] = None,
-    runs: Runs = Path("runs"),
-    wait: Annotated[bool, typer.Option("--wait", help="On Slurm: stay until every job has ended.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Start the runs that are not finished; run it again after anything, and only what is missing happens."""
-    from mammut_clip.sweep.launch import launch as start
-    from mammut_clip.sweep.plan import load_plan
-    from mammut_clip.sweep.show import launch_progress
-
-    planned = load_plan(sweep, overrides or [])
-    with launch_progress(planned) as progress:
-        result = start(planned, runs, progress=progress, wait=wait)
-    if as_json:
-        _print_json(result.to_json_dict())
-    else:
-        _say(str(result))
-    raise typer.Exit(130 if result.interrupted else 3 if result.failed else 0)
-
-
-@sweep_app.command()
-def status(folder: Annotated[Path, typer.Argument(help="runs/<sweep>")], as_json: Json = False) -> None:
-    """Where the runs of a sweep stand."""
-    from mammut_clip.runs.layout import SweepDir
-    from mammut_clip.sweep.show import print_status
-    from mammut_clip.sweep.status import sweep_status
-
-    found = sweep_status(SweepDir(folder))
-    _print_json(found.to_json_dict()) if as_json else print_status(found)
 
 
 @fit_app.command()

@@ -17,13 +17,14 @@ cluster: local
 """
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from mammut_clip.config.base import Config
 from mammut_clip.config.files import find_file
 from mammut_clip.config.load import apply_overrides, read_mapping, validate
+from mammut_clip.config.quantity import Samples
 from mammut_clip.config.run import SafeName
 
 
@@ -34,7 +35,49 @@ class SweepRule(Config):
     """Key -> value, or list of values of which one must hold. Keys are those of the run config, names of axes, and
     `family`. Seen is what base, overrides and axes set, never what another rule set."""
     set: dict[str, Any] = Field(min_length=1)
-    """Dotted key of the run config, or `gpus` -> value. Where several rules set one key, the last wins."""
+    """Dotted key of the run config, `gpus` or `nodes` -> value. Where several rules set one key, the last wins."""
+
+
+class SweepCell(Config):
+    """Values that are tried in some of the grid's cells only, such as learning rates of one model at one budget."""
+
+    when: dict[str, Any] = Field(min_length=1)
+    """Condition, as in rules, on base, overrides and axes."""
+    axes: dict[str, list[Any] | dict[str, dict[str, Any]]] = Field(min_length=1)
+    """Axes of these cells, as in the sweep's own. A cell takes those of the last entry that fits it."""
+
+
+class SweepEvaluation(Config):
+    """Zero-shot evaluation of the sweep's checkpoints."""
+
+    suite: str
+    """Name or path of a suite in evals/."""
+    data_root: str | None = None
+    """Folder that holds the suite's datasets; null takes the one the suite names."""
+    where: Literal["training", "jobs"] = "training"
+    """training: by the training processes, in their allocation; jobs: on one GPU each, beside the training."""
+    points: Literal["final", "permanent", "all"] = "final"
+    """jobs: which checkpoints: the last one; those that stay (checkpoint.permanent) too; or all that are found."""
+    every: Samples | None = None
+    """training: distance between evaluations in samples seen; null evaluates at the end only."""
+
+
+class SweepPolicy(Config):
+    """What follows when a run's processes end before the run does."""
+
+    crashes: int = Field(3, ge=1)
+    """Starts that end in an error, without progress in between, after which a run is given up."""
+    backoff_seconds: float = Field(30.0, ge=0)
+    """Wait before the next start after such an end; doubled each time, up to 10 minutes."""
+    stalls: int = Field(3, ge=1)
+    """Starts in a row that end by time limit, preemption or the like without one more checkpoint, after which a run is
+    given up."""
+    smaller_micro_batch: bool = True
+    """Whether a run that was out of memory goes on with half the parallel.micro_batch_size: the same steps, slower."""
+    node_failures: int = Field(2, ge=1)
+    """Failures of a node after which no job of the sweep gets it."""
+    silent_minutes: float = Field(30.0, gt=0)
+    """Without a heartbeat of the run for this long, its processes are ended and started again."""
 
 
 class SweepConfig(Config):
@@ -50,6 +93,8 @@ class SweepConfig(Config):
     """Dotted key -> values, or any name -> named alternatives, each setting several keys. The runs are the product."""
     rules: list[SweepRule] = Field(default_factory=list)
     """Values set by condition, in order."""
+    cells: list[SweepCell] = Field(default_factory=list)
+    """Further axes of some of the cells."""
     exclude: list[dict[str, Any]] = Field(default_factory=list)
     """Conditions, as in `when`, of runs that are left out."""
     name_pattern: str | None = None
@@ -57,6 +102,17 @@ class SweepConfig(Config):
     when the grid grows: it is the run's folder."""
     gpus: int | None = Field(None, ge=1)
     """GPUs, one process each, of every run; null takes a whole node (slurm), or one (local). Rules can set it."""
+    nodes: int | None = Field(None, ge=1)
+    """Whole nodes of every run, in place of gpus. Rules can set it."""
+    runs_per_job: int | None = Field(None, ge=1)
+    """slurm: runs that one job takes, as many at a time as its nodes have room for; null fills the job's nodes, and
+    adds runs until half of its time limit is predicted to be used."""
+    evaluation: SweepEvaluation | None = None
+    """How checkpoints are evaluated; null leaves it to the recipe's own `evaluation`."""
+    laws: list[str] = Field(default_factory=list)
+    """Law specs, names in fit/ or paths, that are fitted anew whenever evaluations have ended."""
+    policy: SweepPolicy = SweepPolicy()
+    """What follows when a run's processes end before the run does."""
     cluster: str = "local"
     """Where it runs: a name in slurm/ or a path."""
 
@@ -87,6 +143,8 @@ class SweepConfig(Config):
     def _conditions_say_something(self) -> Self:
         if any(not condition for condition in self.exclude):
             raise ValueError("exclude: an empty condition would leave out every run")
+        if self.gpus is not None and self.nodes is not None:
+            raise ValueError("gpus and nodes say the same in two ways: give one of them")
         return self
 
 

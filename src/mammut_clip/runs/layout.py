@@ -102,6 +102,14 @@ class RunDir:
         return self.path / "lock"
 
     @property
+    def ends_file(self) -> Path:
+        return self.path / "ends.jsonl"
+
+    @property
+    def adjustments_file(self) -> Path:
+        return self.path / "adjustments.json"
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 
@@ -232,6 +240,15 @@ class SweepDir:
     @property
     def results_file(self) -> Path:
         return self.path / "results.parquet"
+
+    @property
+    def launch_folder(self) -> Path:
+        """What the launcher keeps."""
+        return self.path / "launch"
+
+    def run(self, name: str) -> RunDir:
+        """A run of this sweep, existing or not."""
+        return RunDir(self.path / name)
 
     def runs(self) -> Iterator[RunDir]:
         """Every run directory in it, by name."""

@@ -42,8 +42,12 @@ class Status(Record):
     """The clock when this was written."""
     attempts: int = 0
     """How many times a trainer has started on this run."""
+    total_samples: int | None = None
+    """The clock at the end of the run; null where nobody has said it yet."""
     last_error: str | None = None
     """What ended the last failed attempt."""
+    error_kind: Literal["out_of_memory", "disk_full", "bad_input", "hung", "crash"] | None = None
+    """Of which kind that was; null where the last attempt did not fail."""
     updated_at: float = Field(default_factory=time.time)
     """Unix time of writing, in seconds."""
     train_seconds: float = 0.0

@@ -1,0 +1,116 @@
+"""ends.jsonl of a run: how each of its attempts ended, for those who decide whether another follows.
+
+One line per end, appended by the job that ran the attempt or, where that could not, by the launcher that found it gone;
+and one for each word of the user's: cancelled, and another try.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from mammut_clip.config.atomic import disk_errors
+from mammut_clip.runs.records import Record
+
+EndKind = Literal[
+    "done",
+    "time_limit",
+    "preempted",
+    "requeued",
+    "node_failure",
+    "out_of_memory",
+    "disk_full",
+    "crash",
+    "bad_input",
+    "hung",
+    "never_began",
+    "lost",
+    "cancelled",
+    "retry",
+]
+"""done: nothing is left to do. time_limit: the job's. preempted, requeued: by Slurm or a person, the job is queued
+again. node_failure: a node went away under it. out_of_memory, disk_full: as its processes said. crash: any other error.
+bad_input: an error that another try would meet again. hung: no heartbeat. never_began: the job was gone before it ran
+anything. lost: gone without a word, nobody knows why. cancelled: by the user, and to be left alone. retry: the user
+asks for another try; what was before does not count."""
+
+ENDED_BY_OTHERS: frozenset[EndKind] = frozenset({"time_limit", "preempted", "requeued", "node_failure", "lost"})
+"""Ends that the run itself has no part in."""
+
+
+class End(Record):
+    """How one attempt at a run, or at its evaluation, ended."""
+
+    kind: EndKind
+    """What ended it."""
+    work: str = "train"
+    """train, or evaluate."""
+    job: str | None = None
+    """Slurm's job id, `123` or `123_4`; null for a process of this machine, or a word of the user's."""
+    restart: int = 0
+    """How often that job had been queued again."""
+    attempt: int | None = None
+    """As in status.json; null where the trainer did not come to it."""
+    samples_before: int = 0
+    """Samples seen at the newest checkpoint when it began."""
+    samples_after: int = 0
+    """The same when it ended."""
+    exit_code: int | None = None
+    """Of the process; null where nobody saw it end. 128 + n for signal n."""
+    error: str | None = None
+    """The last error, in one line."""
+    nodes: str = ""
+    """Slurm's list of the nodes it ran on, such as n[1-2]."""
+    log: str | None = None
+    """Where its processes wrote."""
+    began: float | None = None
+    """Unix time, seconds; null where unknown."""
+    ended: float = Field(default_factory=time.time)
+    """Unix time, seconds."""
+
+    @property
+    def advanced(self) -> bool:
+        """Whether it left a newer checkpoint than it found."""
+        return self.samples_after > self.samples_before
+
+
+def append_end(path: Path, end: End) -> None:
+    """Add a line to ends.jsonl, whole or not at all. Raises DiskFullError or OSError."""
+    line = end.model_dump_json(exclude_defaults=True, exclude={"kind", "ended"})
+    line = f'{{"kind":"{end.kind}","ended":{end.ended:.3f}' + ("}" if line == "{}" else "," + line[1:]) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(path):
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            # A line that was cut off (a full disk) must not swallow this one.
+            before = os.fstat(file).st_size
+            os.write(file, b"" if before == 0 or _ends_with_newline(path) else b"\n")
+            os.write(file, line.encode())
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
+def read_ends(path: Path, work: str | None = None) -> list[End]:
+    """The ends of a run, earliest first, all or those of one kind of work; lines that are cut off are left out."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    ends = []
+    for line in text.splitlines():
+        try:
+            end = End.model_validate_json(line)
+        except ValidationError:
+            continue
+        if work in (None, end.work):
+            ends.append(end)
+    return ends
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

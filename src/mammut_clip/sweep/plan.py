@@ -83,9 +83,17 @@ class Totals:
 class Plan:
     """A sweep that has been checked whole and priced; nothing has been written yet."""
 
-    sweep: str
+    config: SweepConfig
+    """The sweep as it was read."""
+    source: str
+    """Its file and overrides, for people."""
     cluster: ClusterConfig
     runs: list[PlannedRun]
+
+    @property
+    def sweep(self) -> str:
+        """The sweep's name."""
+        return self.config.name
 
     @property
     def totals(self) -> Totals:
@@ -135,7 +143,7 @@ def make_plan(config: SweepConfig, cluster: ClusterConfig, source: str | None = 
             problems += [Problem(p.key, f"{p.expected} (run {cell.id})", p.value) for p in error.problems]
     if problems:
         raise ConfigError(source, problems[:20])
-    return Plan(config.name, cluster, runs)
+    return Plan(config, source, cluster, runs)
 
 
 def _gpus(cell: Cell, cluster: ClusterConfig, source: str) -> int:

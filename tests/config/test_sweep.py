@@ -7,7 +7,9 @@ import pytest
 from mammut_clip.config import ConfigError
 from mammut_clip.config.files import shipped
 from mammut_clip.config.sweep import load_sweep
-from mammut_clip.sweep import expand
+from mammut_clip.sweep.grid import cells, expand
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "sweep-files.md"
 
 
 @pytest.mark.parametrize("name", sorted(shipped("sweeps")))
@@ -31,3 +33,43 @@ def test_unknown_keys_and_names_are_refused_with_the_nearest(tmp_path: Path) -> 
         load_sweep(file)
     with pytest.raises(ConfigError, match="did you mean quickstart"):
         load_sweep("quikstart")
+
+
+def test_the_example_of_the_docs_is_what_the_page_says(tmp_path: Path) -> None:
+    file = tmp_path / "warmup-study.yaml"
+    file.write_text(PAGE.read_text().split("```yaml\n")[1].split("```")[0])
+    runs = {cell.id: cell for cell in cells(load_sweep(file))}
+    assert f"It has {len(runs)} runs" in PAGE.read_text()
+    assert sum("mammut_toy-S-12.8K" in name and "cosine" in name for name in runs) == 6
+    named = runs["mammut_toy-S-12.8K-lr0.0005-seed1-cosine"]
+    assert named.id in PAGE.read_text()
+    assert (named.gpus, named.nodes) == (None, 2)
+    assert runs["toy-XS-25.6K-cooled"].config.schedule.kind == "const_cooldown"
+
+
+BAD = [
+    ("policy: {crashs: 1}", ["policy.crashs", "did you mean crashes"]),
+    ("policy: {crashes: 0}", ["policy.crashes = 0", "greater than or equal to 1"]),
+    ("evaluation: {suit: toy}", ["evaluation.suit", "did you mean suite"]),
+    ("evaluation: {suite: toy, where: job}", ["evaluation.where = 'job'", "'jobs'"]),
+    ("evaluation: {suite: toy, where: jobs, every: 1M}", ["evaluation", "every belongs to where: training"]),
+    ("evaluation: {suite: toy, points: all}", ["evaluation", "points belongs to where: jobs"]),
+    ("gpus: 4\nnodes: 1", ["gpus and nodes say the same"]),
+    ("nodes: 0", ["nodes = 0", "greater than or equal to 1"]),
+    ("cells: [{when: {}, axes: {seed: [1]}}]", ["cells.0.when", "at least 1 item"]),
+    ("cells: [{when: {seed: 1}, axes: {seed: 1}}]", ["cells.0.axes", "expected a list of values"]),
+    ("cells: [{wenn: {seed: 1}}]", ["cells.0.wenn", "did you mean when", "cells.0.axes: this key is required"]),
+    ("rules: [{when: {seed: 1}, sets: {seed: 2}}]", ["rules.0.sets", "did you mean set"]),
+    ("exclude: [{}]", ["an empty condition would leave out every run"]),
+    ("clusterr: local", ["clusterr", "did you mean cluster"]),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), BAD, ids=[text for text, _ in BAD])
+def test_a_bad_file_is_refused_with_file_key_value_and_hint(tmp_path: Path, text: str, said: list[str]) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"base: toy\n{text}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_sweep(file)
+    for part in [str(file), *said]:
+        assert part in str(caught.value)

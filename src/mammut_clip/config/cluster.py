@@ -5,17 +5,20 @@ Every value is checked here and quoted where a shell will read it; `setup` alone
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from mammut_clip.config.base import Config
-from mammut_clip.config.files import find_file
+from mammut_clip.config.errors import ConfigError, Problem
+from mammut_clip.config.files import find_file, is_path
 from mammut_clip.config.load import apply_overrides, read_mapping, validate
 
+_PREFIX = "cluster."
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
-_OPTION = re.compile(r"^--?[A-Za-z][A-Za-z0-9-]*(=[A-Za-z0-9._@:/,%+\[\]=-]*)?$")
+_OPTION = re.compile(r"^--[A-Za-z][A-Za-z0-9_-]*(=[A-Za-z0-9._@:/,%+\[\]=-]*)?$")
 _WORD = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._@:/,\[\]-]*$")
 
 
@@ -42,10 +45,29 @@ def _check_environment(value: Any) -> Any:
 Word = Annotated[str, BeforeValidator(_check_word)]
 
 
+_KEY_OF_OPTION = {
+    "account": "account", "partition": "partition", "qos": "qos", "reservation": "reservation", "mem": "memory",
+    "constraint": "constraint", "exclude": "exclude_nodes", "time": "time_limit_minutes", "exclusive": "whole_nodes",
+    "cpus-per-task": "cpus_per_task", "gres": "gpu_request", "gpus-per-node": "gpu_request",
+    "signal": "signal_seconds", "exact": "whole_nodes",
+}  # fmt: skip
+_OPTIONS_OF_OURS = {
+    "array", "output", "error", "open-mode", "requeue", "no-requeue", "job-name", "chdir", "wrap", "wait", "test-only",
+    "parsable", "nodes", "ntasks", "ntasks-per-node", "kill-on-bad-exit", "multi-prog", "label", "pty",
+}  # fmt: skip
+
+
 def _check_option(value: Any) -> Any:
-    """Options of srun and sbatch are one word each, which begins with dashes: `--cpu-bind=none`."""
-    if isinstance(value, str) and not _OPTION.match(value):
-        raise ValueError("expected one option, such as --cpu-bind=none, without blanks or quotes")
+    """Options of srun and sbatch are one word each, which begins with two dashes: `--cpu-bind=none`."""
+    if not isinstance(value, str):
+        return value
+    if not _OPTION.match(value):
+        raise ValueError("expected one long option, such as --cpu-bind=none, without blanks or quotes")
+    name = value.removeprefix("--").partition("=")[0]
+    if name in _KEY_OF_OPTION:
+        raise ValueError(f"this has a key of its own: {_KEY_OF_OPTION[name]}")
+    if name in _OPTIONS_OF_OURS:
+        raise ValueError("this is set for every job; another value would break how jobs start and are followed")
     return value
 
 
@@ -72,6 +94,8 @@ class ClusterConfig(Config):
     """local: processes on this machine; slurm: jobs through sbatch."""
     account: Word | None = None
     """Whom the hours are charged to (sbatch --account)."""
+    needs_account: bool = False
+    """Whether this site charges every job to an account, so that none is submitted without one."""
     partition: Word | None = None
     """Where jobs run (sbatch --partition)."""
     qos: Word | None = None
@@ -81,7 +105,8 @@ class ClusterConfig(Config):
     constraint: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9_.&|!*()\[\]-]+$")] = None
     """Features that nodes must have (sbatch --constraint), such as largedata."""
     memory: Annotated[str | None, Field(pattern=r"^[0-9]+[KMGT]?$")] = None
-    """Memory of each node for a job (sbatch --mem), such as 480G; 0 takes all of it; null leaves it to the site."""
+    """Memory of each node for a job (sbatch --mem), such as 480G; 0 takes all of it; null leaves it to the site. A job
+    that takes part of a node asks for its share."""
     gpus_per_node: int = Field(0, ge=0)
     """GPUs of one node; 0 trains on the CPU."""
     gpu: str | None = None
@@ -95,7 +120,7 @@ class ClusterConfig(Config):
     cpus_per_task: int = Field(1, ge=1)
     """Cores of one training process; their number is also the number of CPU threads it uses."""
     whole_nodes: bool = True
-    """Whether a job gets, and pays for, whole nodes; runs that want less than a node then share one."""
+    """Whether a job gets, and pays for, whole nodes (sbatch --exclusive); runs that want less then share one."""
     time_limit_minutes: int | None = Field(None, ge=1)
     """Wall time of one job; required for slurm, null for none on this machine."""
     signal_seconds: int = Field(300, ge=1)
@@ -113,16 +138,17 @@ class ClusterConfig(Config):
     hub_cache: str | None = None
     """Folder of the Hugging Face hub's cache (HF_HOME) that jobs see; null leaves it where it is."""
     scratch: str | None = None
-    """Folder of a node for files that need not outlive a job (TMPDIR); null leaves it to the site."""
+    """Folder of every node for files that need not outlive a job (TMPDIR), which must be there; null leaves it to the
+    site."""
     shared_paths: list[str] = Field(default_factory=list)
     """Folders that every node sees, such as /p/scratch/myproject: sweeps must lie below one of them; empty for not
     known."""
     start: Literal["srun", "torchrun"] = "srun"
     """srun: one Slurm task per training process; torchrun: one per node, which starts the node's processes."""
     srun_options: list[Option] = Field(default_factory=list)
-    """Further options of srun, such as --cpu-bind=none."""
+    """Further long options of srun, such as --cpu-bind=none."""
     sbatch_options: list[Option] = Field(default_factory=list)
-    """Further options of sbatch, such as --hint=nomultithread."""
+    """Further long options of sbatch, such as --hint=nomultithread."""
     submit_from_jobs: bool = True
     """Whether a job may call sbatch: one that ends then submits what is due next, and nobody needs to watch."""
     limits: Limits = Limits()
@@ -144,7 +170,8 @@ class ClusterConfig(Config):
             self._check_slurm()
             return self
         for key in sorted(_ONLY_SLURM & self.model_fields_set):
-            if getattr(self, key) not in (None, "", [], False):
+            # A stored cluster has every key, with the default where nobody set it.
+            if getattr(self, key) != ClusterConfig.model_fields[key].get_default(call_default_factory=True):
                 raise ValueError(f"{key} belongs to kind slurm")
         return self
 
@@ -157,6 +184,8 @@ class ClusterConfig(Config):
             raise ValueError(
                 f"signal_seconds {self.signal_seconds} leaves no time to train in {self.time_limit_minutes} minutes"
             )
+        if self.memory is not None and not int(re.sub(r"\D", "", self.memory)) and not self.whole_nodes:
+            raise ValueError("memory 0 takes all of a node, which jobs that share nodes cannot have: name an amount")
         tasks = max(1, self.gpus_per_node)
         if self.cores_per_node is not None and tasks * self.cpus_per_task > self.cores_per_node:
             raise ValueError(
@@ -173,8 +202,9 @@ class ClusterConfig(Config):
 
 
 _ONLY_SLURM = {
-    "account", "partition", "qos", "reservation", "constraint", "memory", "gpu_request", "exclude_nodes", "modules",
-    "setup", "host_suffix", "shared_paths", "start", "srun_options", "sbatch_options", "submit_from_jobs", "limits",
+    "account", "needs_account", "partition", "qos", "reservation", "constraint", "memory", "gpu_request",
+    "exclude_nodes", "modules", "setup", "host_suffix", "shared_paths", "start", "srun_options", "sbatch_options",
+    "submit_from_jobs", "limits",
 }  # fmt: skip
 
 
@@ -186,6 +216,41 @@ def available_cores() -> int:
 def load_cluster(
     name: str | Path, overrides: list[str] | None = None, *, source: str = "command line"
 ) -> ClusterConfig:
-    """A cluster by the name of its file in slurm/, or by path. Raises ConfigError."""
+    """A cluster by the name of its file in slurm/, or by path. Raises ConfigError.
+
+    A file may build on another: `extends: juwels-booster` takes all of that, and what stands beside it wins; mappings
+    such as environment are merged, lists replaced.
+    """
     path = find_file("slurm", name, source=source, key="cluster")
-    return validate(ClusterConfig, apply_overrides(read_mapping(path), overrides or []), str(path))
+    return validate(ClusterConfig, apply_overrides(_read(path, ()), overrides or []), str(path))
+
+
+def _read(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+    """The mapping in a cluster's file with those that it extends; `below`: the files that led here."""
+    values = read_mapping(path)
+    if "extends" not in values:
+        return values
+    base = values.pop("extends")
+    if not isinstance(base, str):
+        raise ConfigError(str(path), [Problem("extends", "expected a name in slurm/ or a path", base)])
+    beside = path.parent / base  # a path is taken from the file's own folder
+    found = find_file("slurm", beside if is_path(Path(base)) else base, source=str(path), key="extends")
+    if found.resolve() in below or found.resolve() == path.resolve():
+        raise ConfigError(str(path), [Problem("extends", "these files extend each other in a circle", base)])
+    return _merged(_read(found, (*below, path.resolve())), values)
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in own.items():
+        before = merged.get(key)
+        merged[key] = before | value if isinstance(before, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def split_overrides(overrides: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Overrides of something that runs on a cluster, and those of the cluster's file: `cluster.account=x` is
+    `account=x` there."""
+    given = list(overrides)
+    own = [override.removeprefix(_PREFIX) for override in given if override.startswith(_PREFIX)]
+    return [override for override in given if not override.startswith(_PREFIX)], own

@@ -9,11 +9,16 @@ axes:
     slow: {optimizer.lr: 5e-4}
     fast: {optimizer.lr: 1e-3, schedule.kind: const}
 rules:
-  - when: {samples_seen: 12.8K, family: clip}
+  - when: {samples_seen: {below: 50K}, family: clip}
     set: {schedule.warmup: 1.28K}
+cells:
+  - when: {model: mammut_toy-S, recipe: slow}
+    axes: {seed: [0, 1, 2]}
 exclude:
   - {model: toy-S, recipe: fast}
 cluster: local
+
+docs/sweep-files.md tells what each key does; mammut_clip.sweep.grid makes runs of it.
 """
 
 from pathlib import Path
@@ -28,23 +33,48 @@ from mammut_clip.config.quantity import Samples
 from mammut_clip.config.run import SafeName
 
 
+def _check_axes(axes: Any) -> Any:
+    """Axes as a mapping of dotted keys to values."""
+    if not isinstance(axes, dict):
+        raise ValueError("expected a mapping of keys to lists of values")
+    dotted: dict[str, Any] = {}
+    for name, values in axes.items():
+        if isinstance(values, dict) and values and all(isinstance(value, list) for value in values.values()):
+            # `axes.optimizer.lr=[...]` on the command line arrives nested
+            dotted |= {f"{name}.{key}": value for key, value in values.items()}
+        else:
+            dotted[name] = values
+    for name, values in dotted.items():
+        if not isinstance(values, list | dict):
+            raise ValueError(f"{name}: expected a list of values, or a mapping of named alternatives, found {values!r}")
+        if not values:
+            raise ValueError(f"{name}: an axis needs at least one value")
+        if isinstance(values, dict) and not all(isinstance(value, dict) for value in values.values()):
+            raise ValueError(f"{name}: each named alternative is a mapping of dotted keys to values")
+    return dotted
+
+
 class SweepRule(Config):
     """Recipe values that hold for some of the runs."""
 
     when: dict[str, Any] = Field(min_length=1)
-    """Key -> value, or list of values of which one must hold. Keys are those of the run config, names of axes, and
-    `family`. Seen is what base, overrides and axes set, never what another rule set."""
+    """Key -> value, list of values of which one must hold, or bounds such as {at_least: 300M} (also above, at_most,
+    below). Keys are those of the run config, names of axes of alternatives, and `family`. Seen is what base, overrides
+    and axes set, never what another rule set."""
     set: dict[str, Any] = Field(min_length=1)
-    """Dotted key of the run config, `gpus` or `nodes` -> value. Where several rules set one key, the last wins."""
+    """Dotted key of the run config, `gpus` or `nodes` -> value. Where several rules set one key, the last wins; what
+    the axes of a cell set stays."""
 
 
 class SweepCell(Config):
     """Values that are tried in some of the grid's cells only, such as learning rates of one model at one budget."""
 
     when: dict[str, Any] = Field(min_length=1)
-    """Condition, as in rules, on base, overrides and axes."""
+    """Condition, as in rules, on base, overrides and the sweep's axes."""
     axes: dict[str, list[Any] | dict[str, dict[str, Any]]] = Field(min_length=1)
     """Axes of these cells, as in the sweep's own. A cell takes those of the last entry that fits it."""
+
+    _axes_have_values = field_validator("axes", mode="before")(_check_axes)
 
 
 class SweepEvaluation(Config):
@@ -60,6 +90,14 @@ class SweepEvaluation(Config):
     """jobs: which checkpoints: the last one; those that stay (checkpoint.permanent) too; or all that are found."""
     every: Samples | None = None
     """training: distance between evaluations in samples seen; null evaluates at the end only."""
+
+    @model_validator(mode="after")
+    def _keys_fit_where(self) -> Self:
+        if self.where == "jobs" and self.every is not None:
+            raise ValueError("every belongs to where: training; jobs evaluate checkpoints (points, checkpoint.every)")
+        if self.where == "training" and self.points != "final":
+            raise ValueError("points belongs to where: jobs; training evaluates at the end and by `every`")
+        return self
 
 
 class SweepPolicy(Config):
@@ -94,12 +132,12 @@ class SweepConfig(Config):
     rules: list[SweepRule] = Field(default_factory=list)
     """Values set by condition, in order."""
     cells: list[SweepCell] = Field(default_factory=list)
-    """Further axes of some of the cells."""
+    """Further axes of some of the cells: lists of hyper-parameters that are tried there."""
     exclude: list[dict[str, Any]] = Field(default_factory=list)
     """Conditions, as in `when`, of runs that are left out."""
     name_pattern: str | None = None
     """Pattern of the runs' names, such as `{model}-{samples_seen}`; null is made of all axes. A name must stay the same
-    when the grid grows: it is the run's folder."""
+    when the grid grows: it is the run's folder. What cells add is appended."""
     gpus: int | None = Field(None, ge=1)
     """GPUs, one process each, of every run; null takes a whole node (slurm), or one (local). Rules can set it."""
     nodes: int | None = Field(None, ge=1)
@@ -116,28 +154,7 @@ class SweepConfig(Config):
     cluster: str = "local"
     """Where it runs: a name in slurm/ or a path."""
 
-    @field_validator("axes", mode="before")
-    @classmethod
-    def _axes_have_values(cls, axes: Any) -> Any:
-        if not isinstance(axes, dict):
-            raise ValueError("expected a mapping of keys to lists of values")
-        dotted: dict[str, Any] = {}
-        for name, values in axes.items():
-            if isinstance(values, dict) and values and all(isinstance(value, list) for value in values.values()):
-                # `axes.optimizer.lr=[...]` on the command line arrives nested
-                dotted |= {f"{name}.{key}": value for key, value in values.items()}
-            else:
-                dotted[name] = values
-        for name, values in dotted.items():
-            if not isinstance(values, list | dict):
-                raise ValueError(
-                    f"{name}: expected a list of values, or a mapping of named alternatives, found {values!r}"
-                )
-            if not values:
-                raise ValueError(f"{name}: an axis needs at least one value")
-            if isinstance(values, dict) and not all(isinstance(value, dict) for value in values.values()):
-                raise ValueError(f"{name}: each named alternative is a mapping of dotted keys to values")
-        return dotted
+    _axes_have_values = field_validator("axes", mode="before")(_check_axes)
 
     @model_validator(mode="after")
     def _conditions_say_something(self) -> Self:

@@ -14,8 +14,8 @@ from mammut_clip.config.base import nearest
 from mammut_clip.config.errors import ConfigError, InputError, MissingError, Problem
 from mammut_clip.config.evals import SuiteConfig, TaskConfig
 from mammut_clip.config.files import find_file
+from mammut_clip.config.include import beside, included
 from mammut_clip.config.load import read_mapping, validate
-from mammut_clip.evals.include import beside, included
 from mammut_clip.evals.task import Task
 from mammut_clip.evals.tasks import kinds
 

@@ -27,13 +27,14 @@ from benchmarks.allocations import Allocations
 from mammut_clip.config.load import validate
 from mammut_clip.config.model import ModelConfig
 from mammut_clip.config.run import RunConfig
+from mammut_clip.cost.layouts import Layout
 from mammut_clip.distributed import Process
 from mammut_clip.distributed.batch_size import agree_batch_size
 from mammut_clip.models.build import build_empty
 from mammut_clip.models.output import Captions, make_captions
 from mammut_clip.train import inputs, parallel
 from mammut_clip.train.inputs import MicroBatch, StepInputs
-from mammut_clip.train.mesh import Layout, make_mesh
+from mammut_clip.train.mesh import make_mesh
 from mammut_clip.train.optimizer import make_optimizer
 from mammut_clip.train.step import compute_gradients, compute_losses
 from mammut_clip.train.update import Update

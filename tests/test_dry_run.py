@@ -76,7 +76,9 @@ def test_it_costs_what_the_plan_of_a_sweep_says(cluster: str) -> None:
     sweep = validate(SweepConfig, {"name": "s", "base": base, "axes": {"seed": [0]}, "cluster": cluster}, "test")
     (planned,) = make_plan(sweep, load_cluster(cluster)).runs
     row = dry_run(config_of(), cluster=cluster).to_json_dict()  # as many GPUs as a sweep takes: a node's
-    for key, value in planned.to_json_dict().items():
+    expected = planned.to_json_dict()
+    assert expected.pop("checkpoints").items() <= row["checkpoints"].items()
+    for key, value in expected.items():
         if key != "id":
             assert row[key] == value, key
     assert row["samples_per_second"] == pytest.approx(12_800_000 / row["seconds"])

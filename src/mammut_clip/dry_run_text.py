@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from mammut_clip.config.quantity import format_quantity
-from mammut_clip.dry_run import DryRun, Spread
+from mammut_clip.cost.layouts import Spread
+from mammut_clip.dry_run import DryRun
 from mammut_clip.sweep.show import format_duration
 
 
@@ -114,9 +115,14 @@ def _time(run: DryRun) -> str:
     cluster, cost, speed = run.place, run.price, run.samples_per_second
     hours = f"{cost.gpu_hours:.3g} GPU-hours" if cost.gpus else f"{cost.core_hours:.3g} core-hours"
     per_gpu = f" ({speed / cost.gpus:,.4g} per GPU)" if cost.gpus > 1 else ""
+    basis = {
+        "measured": "as the paper's runs of this model",
+        "formula": "by a formula from the paper's runs of other models",
+        "efficiency": f"at {cluster.efficiency:.0%} of {cluster.peak_tflops:g} TFLOP/s",
+    }[cost.basis]
     text = (
         f"{format_duration(cost.seconds)} on {_devices(cost.gpus, cost.cores)} of {run.cluster}, {hours}, "
-        f"{speed:,.4g} samples/s{per_gpu}, at {cluster.efficiency:.0%} of {cluster.peak_tflops:g} TFLOP/s"
+        f"{speed:,.4g} samples/s{per_gpu}, {basis}"
     )
     limit = cluster.time_limit_minutes
     if limit is not None and cost.seconds > 60 * limit:

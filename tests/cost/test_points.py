@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mammut_clip.config.load import validate
 from mammut_clip.config.run import RunConfig
 from mammut_clip.cost.points import checkpoints_of, first_samples, steps_at_multiples
-from mammut_clip.train.checkpoint.retention import kept_points
+from mammut_clip.runs.retention import kept_points
 from mammut_clip.train.clock import Clock
 
 TOY = validate(

@@ -12,10 +12,10 @@ from mammut_clip.config.model import ModelConfig
 from mammut_clip.config.run import RunConfig
 from mammut_clip.config.towers import MammutTextConfig, VisionConfig
 from mammut_clip.cost import gflops_per_sample, parameters
+from mammut_clip.cost.layouts import Layout
 from mammut_clip.data.text import tokenizer_digest
 from mammut_clip.distributed import Process
 from mammut_clip.runs.records import Manifest
-from mammut_clip.train.mesh import Layout
 
 _PACKAGES = (
     "torch",

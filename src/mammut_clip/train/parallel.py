@@ -21,12 +21,13 @@ from torch.nn.parallel import DistributedDataParallel
 from mammut_clip.config.errors import ConfigError, Problem
 from mammut_clip.config.model import ModelConfig
 from mammut_clip.config.run import RunConfig
+from mammut_clip.cost.layouts import Layout
 from mammut_clip.distributed import Process
 from mammut_clip.models.blocks import Block
 from mammut_clip.models.build import build_empty, give_weights
 from mammut_clip.models.outside import float32_layers
 from mammut_clip.train.logs import logger
-from mammut_clip.train.mesh import Layout, layout_of, make_mesh
+from mammut_clip.train.mesh import layout_of, make_mesh
 
 
 def build_parallel(

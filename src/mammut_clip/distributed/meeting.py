@@ -29,19 +29,29 @@ def meeting_point(environment: Mapping[str, str]) -> dict[str, str]:
         raise InputError(
             f"RANK and WORLD_SIZE are set, {' and '.join(missing)} not: start with torchrun or srun, or set them all"
         )
-    find = {"MASTER_ADDR": _address, "MASTER_PORT": _port}
+    find = {"MASTER_ADDR": first_address, "MASTER_PORT": port}
     return {name: find[name](environment) for name in missing}
 
 
-def _port(environment: Mapping[str, str]) -> str:
+def port(environment: Mapping[str, str]) -> str:
+    """The port of a Slurm step, made of its id and its job's."""
     job, step = integer(environment, "SLURM_JOB_ID"), integer(environment, "SLURM_STEP_ID")
     return str(_FIRST_PORT + (job * _STEPS + step) % _PORTS)
 
 
-def _address(environment: Mapping[str, str]) -> str:
+def first_address(environment: Mapping[str, str]) -> str:
+    """The address of a Slurm step's first node. Raises InputError where it has none that resolves."""
+    return _address("the first node", first_host(environment["SLURM_STEP_NODELIST"]), environment)
+
+
+def own_address(environment: Mapping[str, str]) -> str:
+    """The address of the node that a task of a Slurm step runs on."""
+    return _address("this node", environment["SLURMD_NODENAME"], environment)
+
+
+def _address(which: str, node: str, environment: Mapping[str, str]) -> str:
     if integer(environment, "SLURM_STEP_NUM_NODES") == 1:
         return "127.0.0.1"
-    node = first_host(environment["SLURM_STEP_NODELIST"])
     suffix = environment.get(HOST_SUFFIX, "")
     if _resolves(node + suffix):
         return node + suffix
@@ -50,7 +60,7 @@ def _address(environment: Mapping[str, str]) -> str:
             f"{HOST_SUFFIX} = {suffix!r}: the name {node + suffix} does not resolve; "
             "expected what makes a node's name its name in the fast network (host_suffix of the cluster's file)"
         )
-    return _address_in_slurm(node)
+    return _address_in_slurm(which, node)
 
 
 def first_host(node_list: str) -> str:
@@ -67,23 +77,23 @@ def _resolves(name: str) -> bool:
         return False
 
 
-def _address_in_slurm(node: str) -> str:
+def _address_in_slurm(which: str, node: str) -> str:
     """The address by which Slurm itself reaches the node."""
     command = ["scontrol", "--oneliner", "show", "node", node]
     try:
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SCONTROL_SECONDS)
     except subprocess.CalledProcessError as error:
-        raise _unknown(node, error.stderr.strip() or error.stdout.strip()) from error
+        raise _unknown(which, node, error.stderr.strip() or error.stdout.strip()) from error
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise _unknown(node, str(error)) from error
+        raise _unknown(which, node, str(error)) from error
     found = re.search(r"\bNodeAddr=(\S+)", done.stdout)
     if found is None or not _resolves(found[1]):
-        raise _unknown(node, f"it names no address that resolves: {found[0] if found else 'no NodeAddr'}")
+        raise _unknown(which, node, f"it names no address that resolves: {found[0] if found else 'no NodeAddr'}")
     return found[1]
 
 
-def _unknown(node: str, why: str) -> InputError:
+def _unknown(which: str, node: str, why: str) -> InputError:
     return InputError(
-        f"the first node, {node}, does not resolve, and `scontrol show node {node}` does not help ({why}); "
+        f"{which}, {node}, does not resolve, and `scontrol show node {node}` does not help ({why}); "
         "set MASTER_ADDR to an address of that node"
     )

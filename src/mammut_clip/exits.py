@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from mammut_clip.config.errors import InputError, PartialFailureError, RunInterruptedError
+from mammut_clip.runs.failures import leave_last_words
 
 
 def guarded(work: Callable[[], int | None]) -> int:
@@ -15,6 +16,7 @@ def guarded(work: Callable[[], int | None]) -> int:
         return work() or 0
     except (InputError, PartialFailureError) as error:
         print(f"error: {error}", file=sys.stderr)
+        leave_last_words(error)
         return error.exit_code
     except RunInterruptedError as error:
         print(error, file=sys.stderr)
@@ -25,3 +27,6 @@ def guarded(work: Callable[[], int | None]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader, such as `head`, has gone; there is nobody to tell
         return 0
+    except Exception as error:
+        leave_last_words(error)
+        raise

@@ -4,6 +4,7 @@ One line per end, appended by the job that ran the attempt or, where that could 
 and one for each word of the user's: cancelled, and another try.
 """
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -28,13 +29,14 @@ EndKind = Literal[
     "never_began",
     "lost",
     "cancelled",
+    "paused",
     "retry",
 ]
 """done: nothing is left to do. time_limit: the job's. preempted, requeued: by Slurm or a person, the job is queued
 again. node_failure: a node went away under it. out_of_memory, disk_full: as its processes said. crash: any other error.
 bad_input: an error that another try would meet again. hung: no heartbeat. never_began: the job was gone before it ran
-anything. lost: gone without a word, nobody knows why. cancelled: by the user, and to be left alone. retry: the user
-asks for another try; what was before does not count."""
+anything. lost: gone without a word, nobody knows why. cancelled: by the user, and to be left alone. paused: by the
+user, with the whole sweep. retry: the user asks for another try; what was before does not count."""
 
 ENDED_BY_OTHERS: frozenset[EndKind] = frozenset({"time_limit", "preempted", "requeued", "node_failure", "lost"})
 """Ends that the run itself has no part in."""
@@ -57,6 +59,8 @@ class End(Record):
     """Samples seen at the newest checkpoint when it began."""
     samples_after: int = 0
     """The same when it ended."""
+    results: int = 0
+    """evaluate: how many results it added."""
     exit_code: int | None = None
     """Of the process; null where nobody saw it end. 128 + n for signal n."""
     error: str | None = None
@@ -72,8 +76,8 @@ class End(Record):
 
     @property
     def advanced(self) -> bool:
-        """Whether it left a newer checkpoint than it found."""
-        return self.samples_after > self.samples_before
+        """Whether it left more than it found: a newer checkpoint, or results."""
+        return self.samples_after > self.samples_before or self.results > 0
 
 
 def append_end(path: Path, end: End) -> None:
@@ -85,9 +89,10 @@ def append_end(path: Path, end: End) -> None:
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             # A line that was cut off (a full disk) must not swallow this one.
-            before = os.fstat(file).st_size
-            os.write(file, b"" if before == 0 or _ends_with_newline(path) else b"\n")
-            os.write(file, line.encode())
+            is_fresh = os.fstat(file).st_size == 0 or _ends_with_newline(path)
+            data = (line if is_fresh else f"\n{line}").encode()
+            if os.write(file, data) < len(data):  # the room ended within it
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(file)
         finally:
             os.close(file)
@@ -100,7 +105,7 @@ def read_ends(path: Path, work: str | None = None) -> list[End]:
     except OSError:
         return []
     ends = []
-    for line in text.splitlines():
+    for line in text.split("\n"):  # an error may hold what else counts as the end of a line
         try:
             end = End.model_validate_json(line)
         except ValidationError:

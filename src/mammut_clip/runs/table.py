@@ -1,6 +1,5 @@
 """The results table: one tidy row per (run, checkpoint, task, metric), made from the run directories."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import pandas as pd
 
 from mammut_clip.config.atomic import write_bytes
 from mammut_clip.config.errors import InputError
+from mammut_clip.runs.known_rows import fingerprint, from_parquet, to_parquet
 from mammut_clip.runs.layout import RunDir, SweepDir
 from mammut_clip.runs.records import EvalRecord
 
@@ -23,9 +23,10 @@ is the one that its task is known by; `kind`: what EvalRecord calls task; `check
 
 def rows_of(run: RunDir) -> list[dict[str, Any]]:
     """The rows of one run: its evaluations, and its losses at the end of training as task `train`."""
-    config, manifest = run.config, run.manifest
+    manifest = run.manifest
     if manifest is None:
         return []
+    config = run.config
     common = {
         "sweep": config.sweep,
         "run": run.name,
@@ -85,17 +86,32 @@ def _about(record: EvalRecord) -> dict[str, Any]:
 
 def collect(sweep: SweepDir) -> pd.DataFrame:
     """The results table of a sweep, from its run directories."""
-    rows = [row for run in sweep.runs() for row in rows_of(run)]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return _collect(sweep)[0]
 
 
 def write(sweep: SweepDir) -> pd.DataFrame:
     """Collect, and write results.parquet atomically."""
-    table = collect(sweep)
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    write_bytes(sweep.results_file, buffer.getvalue())
-    return table
+    frame, known = _collect(sweep)
+    write_bytes(sweep.results_file, to_parquet(frame, known))
+    return frame
+
+
+def _collect(sweep: SweepDir) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The table, with fingerprints of the runs in it. Rows of runs that are as they were come from results.parquet."""
+    before, known_before = from_parquet(sweep.results_file)
+    known: dict[str, str] = {}
+    fresh: list[dict[str, Any]] = []
+    for run in sweep.runs():
+        known[run.name] = fingerprint(run, COLUMNS)  # first: what changes from now on counts as a change
+        if known_before.get(run.name) != known[run.name]:
+            fresh += rows_of(run)
+    kept = [run for run, mark in known.items() if known_before.get(run) == mark]
+    new = pd.DataFrame(fresh, columns=COLUMNS)
+    if not kept:
+        return new, known
+    old = before[before["run"].isin(kept)]
+    frame = pd.concat([part for part in (old, new) if len(part)] or [new], ignore_index=True)
+    return frame.sort_values("run", kind="stable", ignore_index=True), known
 
 
 def read(path: Path) -> pd.DataFrame:

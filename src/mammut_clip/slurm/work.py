@@ -1,9 +1,8 @@
-"""What runs inside a job: commands, one after another, each in a process group of its own.
+"""What runs inside a job on this machine: a command, in a process group of its own.
 
 submitit pickles `Work` by reference, so this module must be importable in the job, and imports little. The job is told
-to stop by SIGTERM (cancelled, preempted), SIGUSR1 (by a person: scancel --signal=USR1) or SIGUSR2 (the time limit is
-near: submitit then queues the job again); each time the running command gets SIGTERM and time to write its checkpoint.
-The environment is passed on as it is: who a process is and where it meets the others is found by the command itself.
+to stop by SIGTERM (its launcher), SIGUSR1 (a person) or SIGUSR2 (its time limit is near: submitit then starts it
+again); the command then gets SIGTERM and time to write its checkpoint.
 """
 
 import os
@@ -12,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -24,37 +23,32 @@ from mammut_clip.runs.lock import hold
 
 @dataclass
 class Work:
-    """The commands of one job. A call runs them and returns {command, exit_code, seconds} for each that was started."""
+    """The command of one job. While it runs, the file `record`.lock is locked."""
 
-    commands: list[list[str]]
+    command: list[str]
+    record: str
+    """A JSON file that this keeps: process ids, how the command ended, whether it was told to stop."""
     environment: dict[str, str] = field(default_factory=dict)
     """Added to the job's environment."""
     grace_seconds: float = 60.0
     """Between SIGTERM and SIGKILL."""
-    record: str = ""
-    """A JSON file that this keeps: process id, commands, a record of each that ended, whether it was told to stop."""
-    is_local: bool = False
-    """Whether a launcher on this machine owns the job; while it runs, the file `record`.lock is then locked."""
 
-    def __call__(self) -> list[dict[str, Any]]:
+    def __call__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = False
         signal.signal(signal.SIGTERM, self._on_stop)
         signal.signal(signal.SIGUSR1, self._on_stop)
         signal.signal(signal.SIGALRM, self._on_alarm)
-        environment = {**os.environ, **self.environment}
-        with self._present():
-            ended: list[dict[str, Any]] = []
-            for command in self.commands:
-                if self._stopping:
-                    break
-                ended.append(self._run(command, environment, ended))
+        # Ctrl-C in the terminal is the launcher's to handle, and the launcher ends its jobs in good order.
+        os.setpgid(0, 0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        with hold(lock_of(Path(self.record))):
+            ended = None if self._stopping else self._run()
             self._write_record(ended)
             signal.alarm(0)
-            return ended
 
     def checkpoint(self) -> Any:
-        """Called by submitit at SIGUSR2: stop the command in good order and hand back what to run after the requeue."""
+        """Called by submitit at SIGUSR2: stop the command in good order and hand back what to run after that."""
         from submitit.helpers import DelayedSubmission
 
         self._stopping = True
@@ -63,42 +57,31 @@ class Work:
         while self._child_is_alive() and time.monotonic() < deadline:
             time.sleep(0.05)
         self._signal_child(signal.SIGKILL)
-        fresh = Work(self.commands, self.environment, self.grace_seconds, self.record, self.is_local)
-        return DelayedSubmission(fresh)
+        return DelayedSubmission(Work(self.command, self.record, self.environment, self.grace_seconds))
 
-    def _present(self) -> Any:
-        if not self.is_local:
-            return nullcontext()
-        # Ctrl-C in the terminal is the launcher's to handle, and the launcher ends its jobs in good order.
-        os.setpgid(0, 0)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        return hold(lock_of(Path(self.record)))
+    def _write_record(self, ended: dict[str, Any] | None) -> None:
+        running = self._child.pid if self._child is not None and self._child.returncode is None else None
+        record = {"pid": os.getpid(), "running_pid": running, "ended": ended, "stopped": self._stopping}
+        write_json(Path(self.record), record)
 
-    def _write_record(self, ended: list[dict[str, Any]]) -> None:
-        if os.environ.get("SLURM_PROCID", "0") == "0" or self.is_local:
-            running = self._child.pid if self._child is not None and self._child.returncode is None else None
-            record = {"pid": os.getpid(), "running_pid": running, "commands": self.commands, "ended": ended}
-            write_json(Path(self.record), record | {"stopped": self._stopping})
-
-    def _run(self, command: list[str], environment: dict[str, str], ended: list[dict[str, Any]]) -> dict[str, Any]:
-        print(f"$ {shlex.join(command)}", flush=True)
-        started = time.time()
-        self._child = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=_ignore_user_signals
-        )
-        self._write_record(ended)
+    def _run(self) -> dict[str, Any]:
+        print(f"$ {shlex.join(self.command)}", flush=True)
+        began = time.time()
+        environment = {**os.environ, **self.environment}
+        self._child = subprocess.Popen(self.command, env=environment, stdin=subprocess.DEVNULL, process_group=0)
+        self._write_record(None)
         if self._stopping:  # the signal came while the command was being started
             self._signal_child(signal.SIGTERM)
         # Polled, not waited for: a wait holds a lock that the signal handlers would meet.
         noted = False
         while self._child.poll() is None:
             if self._stopping and not noted:  # at once: a cancelled job may be killed before its command has ended
-                self._write_record(ended)
+                self._write_record(None)
                 noted = True
             time.sleep(0.05)
-        record = {"command": command, "exit_code": self._child.returncode, "seconds": time.time() - started}
-        print(f"exit code {record['exit_code']} after {record['seconds']:.1f} s", file=sys.stderr, flush=True)
-        return record
+        code, seconds = self._child.returncode, time.time() - began
+        print(f"exit code {code} after {seconds:.1f} s", file=sys.stderr, flush=True)
+        return {"exit_code": code, "began": began, "seconds": seconds}
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         if not self._stopping:
@@ -120,13 +103,6 @@ class Work:
         if self._child is not None and self._child.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._child.pid, number)
-
-
-def _ignore_user_signals() -> None:
-    """Slurm sends these to every process of a step; until a trainer handles them their default would end it, and a
-    command that knows only SIGTERM before it has saved."""
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 def lock_of(record: Path) -> Path:

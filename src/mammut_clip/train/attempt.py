@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from mammut_clip.config.atomic import DiskFullError
 from mammut_clip.distributed import Process
+from mammut_clip.runs.failures import ErrorKind
 from mammut_clip.runs.layout import RunDir
 from mammut_clip.runs.lease import Lease, LeaseLostError
 from mammut_clip.runs.records import State, Status
@@ -12,6 +13,10 @@ from mammut_clip.runs.records import State, Status
 
 class PeerFailedError(RuntimeError):
     """Another rank failed first: `rank 3 on host n2: ValueError: ...`."""
+
+    def __init__(self, verdict: str, error_kind: ErrorKind) -> None:
+        super().__init__(verdict)
+        self.error_kind = error_kind
 
 
 class Attempt:
@@ -30,7 +35,13 @@ class Attempt:
         if self._lease is not None:
             self._lease.check()
 
-    def write(self, state: State, samples_seen: int | None = None, error: str | None = None) -> None:
+    def write(
+        self,
+        state: State,
+        samples_seen: int | None = None,
+        error: str | None = None,
+        error_kind: ErrorKind | None = None,
+    ) -> None:
         """Write status.json; the clock stays where it was for None."""
         if samples_seen is not None:
             self.samples_seen = samples_seen
@@ -40,12 +51,14 @@ class Attempt:
                 state=state,
                 samples_seen=self.samples_seen,
                 attempts=self.number,
+                total_samples=self._run.config.total_samples,
                 last_error=error,
+                error_kind=error_kind,
                 updated_at=time.time(),
                 train_seconds=round(self.train_seconds, 3),
             ).write(self._run.status_file)
 
-    def write_end(self, state: State, error: str) -> None:
+    def write_end(self, state: State, error: str, error_kind: ErrorKind | None = None) -> None:
         """As `write`, on the way out of an error, which must not be hidden by another."""
         with suppress(DiskFullError, LeaseLostError):
-            self.write(state, error=error)
+            self.write(state, error=error, error_kind=error_kind)

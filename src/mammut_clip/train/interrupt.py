@@ -5,12 +5,14 @@ Who sends which signal, and what ends a process that takes too long (measured wi
 - scancel, preemption and requeue: SIGTERM to every process of every step, SIGKILL after KillWait seconds (often 30).
 - sbatch --signal=USR1@300: SIGUSR1, up to 60 s earlier than asked for, to every process of every step. With B:USR1@300
   to the batch script alone, which must pass it on (scancel --signal=USR1 $SLURM_JOB_ID).
-- submitit (mammut-clip sweep): SIGUSR2 in the same way; slurm.work makes it SIGTERM, and the job is queued again.
+- mammut-clip sweep: SIGUSR1 again, which the job's supervisor (slurm.supervisor) has from its batch shell and hands on
+  through srun, every few seconds until the processes have ended; it then queues the job again.
 - torchrun passes SIGTERM, SIGINT, SIGHUP and SIGQUIT on to its processes and their children, which are no longer the
   terminal's. It kills them 30 s later (where `torchrun --help` knows it: --shutdown-timeout, or the variable
   TORCH_ELASTIC_SHUTDOWN_TIMEOUT) and ends with code 1, whatever theirs are. SIGUSR1 and SIGUSR2 kill torchrun itself:
   its processes train on alone, or in a Slurm step die with it. Against that:
-  --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2 (or the variable PET_SIGNALS_TO_HANDLE).
+  --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2 (or the variable PET_SIGNALS_TO_HANDLE). A second
+  signal then ends torchrun before its processes are done; distributed.torchrun, by which jobs start it, minds that.
 
 The trainer's own exit code is 128 + the signal: 143 for SIGTERM, 138 for SIGUSR1, 140 for SIGUSR2, 130 for SIGINT; srun
 hands it on.

@@ -17,7 +17,10 @@ from mammut_clip.cost import gflops_per_sample
 from mammut_clip.data.stream import Batch
 from mammut_clip.data.text import tokenizer_digest
 from mammut_clip.distributed import Process
+from mammut_clip.distributed.collectives import on_main
 from mammut_clip.models.measure import with_costs
+from mammut_clip.runs.adjustments import KEY, Adjustments, adjusted
+from mammut_clip.runs.failures import kind_of
 from mammut_clip.runs.layout import RunDir
 from mammut_clip.runs.lease import Lease
 from mammut_clip.train.agreement import Agreement
@@ -27,7 +30,7 @@ from mammut_clip.train.checkpoint import NOTHING_RESTORED, CheckpointWriter, res
 from mammut_clip.train.clock import Clock
 from mammut_clip.train.data_watch import DataWatch
 from mammut_clip.train.interrupt import InterruptWatch
-from mammut_clip.train.logs import attempt_log, logger
+from mammut_clip.train.logs import attempt_log, logger, tell
 from mammut_clip.train.manifest import make_manifest
 from mammut_clip.train.mesh import layout_of
 from mammut_clip.train.open_data import open_data
@@ -73,7 +76,7 @@ class Trainer:
         attempt = Attempt(self.run, self.process, self.lease)
 
         def ended_hard(reason: str) -> None:
-            attempt.write_end("failed", reason)
+            attempt.write_end("failed", reason, watch.failure_kind())
 
         with (
             nullcontext(self.signals) if self.signals is not None else InterruptWatch() as signals,
@@ -91,17 +94,19 @@ class Trainer:
                 raise
             except Exception as error:
                 watch.failed(error)
-                self._fail(attempt, error, watch.first_failure())
+                self._fail(attempt, error, watch)
                 raise
 
-    def _fail(self, attempt: Attempt, error: Exception, first: str | None) -> None:
+    def _fail(self, attempt: Attempt, error: Exception, watch: Watch) -> None:
         """Record why the attempt failed. Raises PeerFailedError where that is another rank's failure, of which `error`
         is only the consequence."""
+        first = watch.first_failure()
         own = f"{type(error).__name__}: {error}"
         is_own = first is None or own[:200] in first or isinstance(error, InputError)  # those all ranks raise alike
-        attempt.write_end("failed", own if is_own else str(first))
+        kind = kind_of(error) if is_own else watch.failure_kind()
+        attempt.write_end("failed", own if is_own else str(first), kind)
         if not is_own:
-            raise PeerFailedError(str(first)) from error
+            raise PeerFailedError(str(first), kind) from error
 
     def _train(self, stack: ExitStack, attempt: Attempt, signals: InterruptWatch, watch: Watch) -> None:
         with watch.paused("starting"):
@@ -146,6 +151,7 @@ class Trainer:
 
     def _start(self, stack: ExitStack, attempt: Attempt) -> "_Running":
         """Everything that a step needs, at the place where the run stands. Collective."""
+        self._adjust()
         config, process, run = self.config, self.process, self.run
         run.check_tokenizer(tokenizer_digest(config.model.architecture.text_cfg))
         stream = open_data(config, process)
@@ -177,6 +183,19 @@ class Trainer:
         # on every way out the workers and threads that load ahead end here
         batches = stack.enter_context(closing(stream.batches(clock.samples_seen, clock.total)))
         return _Running(clock, batches, model, update, writer, data, telemetry, profile)
+
+    def _adjust(self) -> None:
+        """Take up what earlier attempts could not do as the config says. Collective: rank 0 reads, as others may be
+        shown an older file."""
+        adjustments = on_main(lambda: Adjustments.of(self.run))
+        config = adjusted(self.config, adjustments, self.process.world_size)
+        if adjustments is not None and config is not self.config:
+            self.config = config
+            if self.process.is_main:
+                tell(
+                    f"{KEY} is {adjustments.micro_batch_size} here: {adjustments.why} "
+                    f"({self.run.adjustments_file.name}; remove it to have the config's again)"
+                )
 
 
 @dataclass(frozen=True)

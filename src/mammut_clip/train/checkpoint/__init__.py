@@ -3,7 +3,6 @@
     state.py       what is in one
     staging.py     the copy that is written while training goes on
     folder.py      its way into its place on disk
-    retention.py   which stay
     write.py       one checkpoint, on all ranks
     writer.py      what the loop sees
     restore.py     the newest that can be used

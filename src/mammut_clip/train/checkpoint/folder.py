@@ -20,7 +20,7 @@ from torch.distributed.checkpoint.metadata import Metadata
 
 from mammut_clip.runs.layout import Checkpoint, RunDir
 from mammut_clip.runs.marker import COMPLETE_MARKER, INDEX, Marker
-from mammut_clip.train.checkpoint.retention import kept_points
+from mammut_clip.runs.retention import kept_points
 
 _LEFTOVER = re.compile(r"\.(\d+)\.(unfinished|replaced|removed)")
 
@@ -56,7 +56,7 @@ def give_up(run: RunDir, samples_seen: int) -> None:
 
 
 def prune(run: RunDir) -> None:
-    """Delete the checkpoints that need not stay. What stays for good is in retention.py."""
+    """Delete the checkpoints that need not stay. What stays for good is said by runs.retention."""
     complete = run.checkpoints
     keep = kept_points([one.samples_seen for one in complete], run.config)
     newest = _newest_intact(complete, run.config.checkpoint.keep_last)

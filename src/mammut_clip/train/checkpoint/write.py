@@ -14,6 +14,7 @@ from torch.distributed.checkpoint.metadata import Metadata
 from mammut_clip.config.atomic import DiskFullError
 from mammut_clip.config.errors import InputError
 from mammut_clip.distributed import Process
+from mammut_clip.runs.failures import ErrorKind
 from mammut_clip.runs.layout import RunDir
 from mammut_clip.runs.marker import Marker
 from mammut_clip.train.checkpoint import folder
@@ -25,6 +26,9 @@ T = TypeVar("T")
 
 class CheckpointWriteError(InputError):
     """A checkpoint could not be written."""
+
+    error_kind: ErrorKind = "crash"
+    """Another try may well succeed."""
 
 
 @dataclass(frozen=True)

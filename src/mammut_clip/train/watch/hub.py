@@ -125,7 +125,7 @@ class Hub:
 
     def _announce(self, order: Order | None) -> None:
         if order is not None:
-            self._answer = encode(vars(Order(verdict=order.verdict)))
+            self._answer = encode(vars(Order(verdict=order.verdict, kind=order.kind)))
             self._tell_all(order)
 
     def _tell_all(self, order: Order) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from mammut_clip.runs.failures import ErrorKind
 from mammut_clip.train.watch.clock import Limits
 from mammut_clip.train.watch.report import Order, Report, describe_ended, describe_hang, name_ranks
 
@@ -19,6 +20,8 @@ class Judge:
     hang_after: float
     limits: Limits
     verdict: str | None = None
+    kind: ErrorKind = "crash"
+    """Of the verdict."""
 
     _reports: dict[int, Report] = field(default_factory=dict)
     _heard: dict[int, float] = field(init=False)
@@ -26,6 +29,7 @@ class Judge:
     _hung: set[int] = field(default_factory=set)
     _lost: dict[int, str] = field(default_factory=dict)  # how, in the order of time
     _failure: str | None = None
+    _failure_kind: ErrorKind | None = None
     _trouble_since: float | None = None
 
     def __post_init__(self) -> None:
@@ -41,7 +45,7 @@ class Judge:
         elif report.hung:
             self._hung.add(report.rank)
         if self._failure is None:
-            self._failure = report.failure
+            self._failure, self._failure_kind = report.failure, report.failure_kind
 
     def lose(self, rank: int, how: str) -> None:
         """A rank's connection is gone; `how` completes the sentence `rank 3 ...`."""
@@ -61,15 +65,19 @@ class Judge:
             return Order(answer=True, stacks=bool(self._hung))
         if now - self._trouble_since < (self.limits.collect if self._hung else self.limits.settle):
             return None
-        self.verdict = self._verdict(now)
-        return Order(verdict=self.verdict)
+        return self._conclude(now)
 
     def decide_at_once(self) -> Order | None:
         """The verdict where rank 0 leaves before trouble has settled."""
         if self.verdict is not None or self._trouble_since is None:
             return None
-        self.verdict = self._verdict(self._trouble_since)
-        return Order(verdict=self.verdict)
+        return self._conclude(self._trouble_since)
+
+    def _conclude(self, now: float) -> Order:
+        self.verdict = self._verdict(now)
+        if not self._lost:
+            self.kind = self._failure_kind or ("hung" if self._hung else "crash")
+        return Order(verdict=self.verdict, kind=self.kind)
 
     @property
     def everyone_knows(self) -> bool:

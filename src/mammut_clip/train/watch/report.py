@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mammut_clip.runs.failures import ErrorKind
+
 _LISTED = 8
 """So many numbers (or ranges) of ranks, hosts or groups stand in a sentence; the rest is counted."""
 
@@ -24,6 +26,8 @@ class Report:
     """Whether nothing has moved for longer than a step may take."""
     failure: str | None = None
     """What went wrong on this rank, which it noticed itself."""
+    failure_kind: ErrorKind | None = None
+    """Of which kind that is."""
     informed: bool = False
     """Whether it knows the verdict."""
     leaving: bool = False
@@ -44,6 +48,8 @@ class Order:
     """Write down where all threads are."""
     verdict: str | None = None
     """Why the job ends."""
+    kind: ErrorKind = "crash"
+    """Of which kind that is."""
     leaving: bool = False
     """Goodbye: rank 0 leaves in good order, and the watch over other ranks with it."""
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from mammut_clip.distributed import Process
 from mammut_clip.distributed.collectives import from_main
+from mammut_clip.runs.failures import ErrorKind, kind_of, leave_words
 from mammut_clip.train.watch.clock import Limits, WakingClock
 from mammut_clip.train.watch.dump import end_process, within_patience, write_stacks
 from mammut_clip.train.watch.hub import Hub
@@ -66,8 +67,10 @@ class Watch:
         self._place: tuple[int, str] = (0, "starting")
         self._paused = False
         self._failure: str | None = None
+        self._failure_kind: ErrorKind | None = None
 
         self._verdict: str | None = None
+        self._verdict_kind: ErrorKind = "crash"
         self._decided = threading.Event()
         self._stop = threading.Event()
         self._hub: Hub | None = None
@@ -124,9 +127,11 @@ class Watch:
         """
         if self._failure is None:
             text = f"{type(error).__name__}: {error}"
+            self._failure_kind = kind_of(error)
             self._failure = f"rank {self._process.rank} on host {self._host}: {text[:_LONGEST_ERROR]}"
         if self._link is None:
-            self._verdict = self._verdict or self._failure  # nobody else waits: this process may take its time to end
+            if self._verdict is None:  # nobody else waits: this process may take its time to end
+                self._verdict_kind, self._verdict = self._failure_kind or "crash", self._failure
             return
         self._say()
         self._decided.wait(self._limits.settle + self._limits.goodbye)
@@ -138,6 +143,10 @@ class Watch:
         only its consequence: `rank 3 on host n2 (pid 123) ended without a word ...`.
         """
         return self._verdict
+
+    def failure_kind(self) -> ErrorKind:
+        """Of which kind the first failure is; crash also where nothing is known to be wrong."""
+        return self._verdict_kind
 
     def _meet(self) -> None:
         meeting, error = from_main(self._open_hub() if self._process.is_main else None)
@@ -169,7 +178,7 @@ class Watch:
             if self._link is not None:
                 self._talk(self._link)
             elif self._hung and self._verdict is None:
-                self._conclude(describe_hang(self._hang_after, {self._process.rank: self._report()}))
+                self._conclude(describe_hang(self._hang_after, {self._process.rank: self._report()}), "hung")
             if self._ends_at is not None and self._now >= self._ends_at:
                 self._end()
 
@@ -205,7 +214,7 @@ class Watch:
 
     def _obey(self, order: Order) -> None:
         if order.verdict is not None and self._verdict is None:
-            self._conclude(order.verdict)
+            self._conclude(order.verdict, order.kind)
             self._say()
         if order.answer:
             self._say()
@@ -222,11 +231,11 @@ class Watch:
 
     def _lose_main(self, how: str) -> None:
         if self._verdict is None:
-            self._conclude(f"{self._main} {how}")
+            self._conclude(f"{self._main} {how}", "crash")
         self._part()
 
-    def _conclude(self, verdict: str) -> None:
-        self._verdict = verdict
+    def _conclude(self, verdict: str, kind: ErrorKind) -> None:
+        self._verdict_kind, self._verdict = kind, verdict
         self._ends_at = self._now + self._limits.grace
         self._decided.set()
 
@@ -234,6 +243,7 @@ class Watch:
         verdict, on_end = self._verdict or "", self._on_end
         if on_end is not None and self._process.is_main:
             within_patience(lambda: on_end(verdict))
+        within_patience(lambda: leave_words(self._verdict_kind, verdict))
         end_process(verdict)
 
     def _say(self) -> None:
@@ -252,6 +262,7 @@ class Watch:
             paused=self._paused,
             hung=self._hung,
             failure=self._failure,
+            failure_kind=self._failure_kind,
             informed=self._verdict is not None,
             **more,
         )

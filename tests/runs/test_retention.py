@@ -1,13 +1,30 @@
 """Which checkpoints stay: for any points at which a run was saved."""
 
-from checkpoint_case import config_with
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mammut_clip.train.checkpoint.retention import kept_points
+from mammut_clip.config.load import validate
+from mammut_clip.config.run import RunConfig
+from mammut_clip.runs.retention import kept_points
 
 BATCH = 64
 TOTAL = 6400
+
+
+def config_with(**changes: Any) -> RunConfig:
+    """Of a run of 100 steps of 64, without permanent checkpoints."""
+    values = {
+        "name": "a-run",
+        "model": "toy-XS",
+        "samples_seen": TOTAL,
+        "global_batch_size": BATCH,
+        "data": {"train": ["x"]},
+        "optimizer": {"lr": 1e-3},
+        "checkpoint": {"keep_last": 2, "permanent": []},
+    }
+    return validate(RunConfig, values | changes, "test")
 
 
 def test_the_first_within_a_batch_of_each_permanent_point_stays() -> None:

@@ -24,6 +24,9 @@ from mammut_clip.runs.layout import SweepDir
 from mammut_clip.sweep.launch import launch
 from mammut_clip.sweep.plan import Plan, make_plan
 from mammut_clip.sweep.show import launch_progress
+from mammut_clip.sweep.standing import look
+from mammut_clip.sweep.stored import Launched, stored_file
+from mammut_clip.sweep.verbs import retry
 from mammut_clip.tables import print_rows, progress_bar
 
 TRAINING_SAMPLES = 64_000
@@ -110,12 +113,22 @@ def _plan(sweep: str, data: Path) -> Plan:
 
 
 def _launch(plan: Plan, runs: Path) -> None:
+    _try_again(SweepDir(runs / plan.sweep))
     with launch_progress(plan) as progress:
         result = launch(plan, runs, progress=progress)
     if result.interrupted:
         raise KeyboardInterrupt
     if result.failed:
         raise PartialFailureError(f"{result}\nThe same command tries the failed runs again.")
+
+
+def _try_again(sweep: SweepDir) -> None:
+    """Let runs that an earlier quickstart gave up have another try."""
+    if stored_file(sweep).is_file():
+        launched = Launched.at(sweep.path)
+        failed = [run.id for run in look(launched, frozenset()).failed]
+        if failed:
+            retry(launched, failed)
 
 
 def _step(number: int, what: str) -> None:

@@ -1,6 +1,7 @@
 """A trainer without a model, for tests of the launcher: takes run directories as `mammut_clip.train` does, and keeps
 their locks, status and metrics as it does. What goes wrong stands in a run's folder, in `behaviour`:
-`fail` (always), `fail-once`, `die` (SIGKILL, always), `die-once`, `sleep SECONDS`, `sleep-once SECONDS`.
+`fail` (always), `fail-once`, `die` (SIGKILL, always), `die-once`, `sleep SECONDS`, `sleep-once SECONDS`,
+`memory` (out of memory, once), `checkpoint` (leaves its last one).
 Under srun every rank notes where it is told to meet the others, and rank 0 alone "trains".
 """
 
@@ -41,13 +42,22 @@ def train(run: RunDir) -> bool:
     if behaviour[0] == "fail" or (behaviour[0] == "fail-once" and attempts == 1):
         Status(state="failed", attempts=attempts, last_error="ValueError: told to").write(run.status_file)
         return False
+    if behaviour[0] == "memory" and attempts == 1:
+        Status(state="failed", attempts=attempts, last_error="no memory", error_kind="out_of_memory").write(
+            run.status_file
+        )
+        return False
+    if behaviour[0] == "checkpoint":
+        run.checkpoint(total).path.mkdir(parents=True)
+        (run.checkpoint(total).path / "complete").write_text("{}")
     metrics.append(run.metrics_file, {"samples_seen": total, "loss": 1.0})
     Status(state="finished", attempts=attempts, samples_seen=total).write(run.status_file)
     return True
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, _stop)
     done = True
     for argument in sys.argv[1:]:
         run = RunDir.at(Path(argument))
@@ -64,7 +74,8 @@ def main() -> int:
         except RunIsLockedError:
             done = False
         except StoppedError:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            for number in (signal.SIGTERM, signal.SIGUSR1):
+                signal.signal(number, signal.SIG_IGN)
             status = run.status
             Status(state="interrupted", attempts=status.attempts).write(run.status_file)
             return 143

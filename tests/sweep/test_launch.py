@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,16 @@ from mammut_clip.config.cluster import load_cluster
 from mammut_clip.config.load import validate
 from mammut_clip.config.sweep import SweepConfig
 from mammut_clip.runs import RunDir
-from mammut_clip.runs.lease import hold_lease
-from mammut_clip.runs.lock import hold
-from mammut_clip.sweep import LaunchResult, Plan, launch, make_plan, sweep_status
-from mammut_clip.sweep.local_jobs import commands_for, pack
-from mammut_clip.sweep.progress import RunningRun, Snapshot, last_row
+from mammut_clip.runs.adjustments import Adjustments
+from mammut_clip.runs.ends import read_ends
+from mammut_clip.runs.lease import hold_lease, is_leased
+from mammut_clip.slurm.task import Task
+from mammut_clip.sweep import LaunchResult, Plan, evaluations, launch, make_plan, sweep_status
+from mammut_clip.sweep.local_jobs import command_for, pack
+from mammut_clip.sweep.progress import RunningRun, Snapshot
 from mammut_clip.sweep.show import launch_progress
+from mammut_clip.sweep.stored import Launched
+from mammut_clip.sweep.verbs import cancel, pause, resume, retry
 
 STANDIN = [sys.executable, str(Path(__file__).with_name("standin_trainer.py"))]
 BASE: dict[str, Any] = {
@@ -36,9 +41,10 @@ BASE: dict[str, Any] = {
 }
 
 
-def plan_of(*seeds: int, jobs: int = 2) -> Plan:
-    config = validate(SweepConfig, {"name": "s", "base": BASE, "axes": {"seed": list(seeds)}}, "s.yaml")
-    return make_plan(config, load_cluster("local", [f"parallel_jobs={jobs}"]))
+def plan_of(*seeds: int, jobs: int = 2, **more: Any) -> Plan:
+    values = {"name": "s", "base": BASE, "axes": {"seed": list(seeds)}, "policy": {"backoff_seconds": 0, "crashes": 2}}
+    values |= more
+    return make_plan(validate(SweepConfig, values, "s.yaml"), load_cluster("local", [f"parallel_jobs={jobs}"]))
 
 
 def start(plan: Plan, root: Path, **more: Any) -> LaunchResult:
@@ -75,20 +81,31 @@ def is_alive(pid: int) -> bool:
     return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
 
 
+def task(name: str, seconds: float, kind: str = "train", processes: int = 1) -> Task:
+    return Task(name, kind, f"/r/{name}", ("-m", "it", f"/r/{name}"), processes, seconds)  # type: ignore[arg-type]
+
+
 def test_packing_balances_the_predicted_time_and_loses_no_run() -> None:
-    plan = plan_of(*range(7))
-    bins = pack(plan.runs, 3)
-    assert sorted(run.id for runs in bins for run in runs) == sorted(run.id for run in plan.runs)
+    tasks = [task(str(number), 10) for number in range(7)]
+    bins = pack(tasks, 3)
+    assert sorted(found.id for found_bin in bins for found in found_bin) == sorted(found.id for found in tasks)
     assert sorted(map(len, bins)) == [2, 2, 3]
-    assert [len(runs) for runs in pack(plan.runs[:2], 8)] == [1, 1]
+    assert [len(found) for found in pack(tasks[:2], 8)] == [1, 1]
+    assert pack(tasks, 0) == []
+
+
+def test_long_runs_go_to_whoever_is_free_next_and_evaluations_first() -> None:
+    long = [task(f"long{number}", 1000) for number in range(3)]
+    assert [[found.id for found in tasks] for tasks in pack(long, 2)] == [["long0"], ["long1"]]
+    mixed = [*long, task("two", 10, processes=2), task("short", 10), task("a.eval", 1, "evaluate")]
+    assert [[found.id for found in tasks] for tasks in pack(mixed, 2)] == [["a.eval"], ["long0"]]
+    assert [[found.id for found in tasks] for tasks in pack(mixed[3:], 9)] == [["a.eval"], ["short"], ["two"]]
 
 
 def test_runs_of_several_processes_start_under_torchrun() -> None:
-    config = validate(SweepConfig, {"name": "s", "base": BASE, "axes": {"seed": [1, 2]}, "gpus": 2}, "s.yaml")
-    plan = make_plan(config, load_cluster("local", ["gpus_per_node=2"]))
-    [command] = commands_for(plan.runs, Path("/r"), ["python", "-m", "mammut_clip.train"])
-    assert command[1:6] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    assert command[6:] == ["mammut_clip.train", "/r/seed1", "/r/seed2"]
+    command = command_for([task("a", 1, processes=2), task("b", 1, processes=2)])
+    assert command[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    assert command[5:] == ["-m", "it", "/r/a", "/r/b"]
 
 
 def test_a_sweep_runs_to_its_end_and_a_second_launch_repeats_nothing(tmp_path: Path) -> None:
@@ -110,22 +127,30 @@ def test_a_sweep_runs_to_its_end_and_a_second_launch_repeats_nothing(tmp_path: P
     assert set(starts(tmp_path).values()) == {1}
 
 
-def test_failures_and_deaths_are_tried_again_a_little_and_reported(tmp_path: Path) -> None:
+def ends(root: Path, run_id: str) -> list[str]:
+    return [end.kind for end in read_ends(root / "s" / run_id / "ends.jsonl")]
+
+
+def test_failures_and_deaths_are_tried_again_by_policy_and_then_left_alone_until_the_user_asks(tmp_path: Path) -> None:
     plan = plan_of(*range(6))
     behave(tmp_path, plan, seed0="fail", seed1="fail-once", seed2="die", seed3="die-once")
     result = start(plan, tmp_path)
     assert sorted(result.finished) == ["seed1", "seed3", "seed4", "seed5"]
-    assert starts(tmp_path) == {"seed0": 2, "seed1": 2, "seed2": 3, "seed3": 2, "seed4": 1, "seed5": 1}
+    assert starts(tmp_path) == {"seed0": 2, "seed1": 2, "seed2": 2, "seed3": 2, "seed4": 1, "seed5": 1}
     failed = {run.id: run for run in result.failed}
-    assert failed["seed0"].error == "ValueError: told to"
-    assert "exit code -9" in failed["seed2"].error
+    assert "ValueError: told to" in failed["seed0"].error
+    assert "killed" in failed["seed2"].error and "exit code 137" in failed["seed2"].error
     assert all("seed" in Path(run.log).read_text() for run in result.failed)
-    assert "seed0: ValueError: told to" in str(result)
+    assert ends(tmp_path, "seed0") == ends(tmp_path, "seed2") == ["crash"] * 2
+    assert ends(tmp_path, "seed3") == ["crash", "done"]
+    assert [end.attempt for end in read_ends(tmp_path / "s" / "seed0" / "ends.jsonl")] == [1, 2]
 
     for run_id in ("seed0", "seed2"):
         (tmp_path / "s" / run_id / "behaviour").unlink()
+    assert len(start(plan, tmp_path).failed) == 2  # nobody asked for another try
+    retry(Launched.at(tmp_path / "s"), [])
     assert len(start(plan, tmp_path).finished) == 6
-    assert starts(tmp_path) == {"seed0": 3, "seed1": 2, "seed2": 4, "seed3": 2, "seed4": 1, "seed5": 1}
+    assert starts(tmp_path) == {"seed0": 3, "seed1": 2, "seed2": 3, "seed3": 2, "seed4": 1, "seed5": 1}
 
 
 def test_a_trainer_that_cannot_even_start_does_not_loop(tmp_path: Path) -> None:
@@ -133,7 +158,72 @@ def test_a_trainer_that_cannot_even_start_does_not_loop(tmp_path: Path) -> None:
     result = launch(plan_of(1, 2), tmp_path, trainer_command=broken, poll_seconds=0.1)
     assert [run.id for run in result.failed] == ["seed1", "seed2"]
     assert all("exit code 2" in run.error for run in result.failed)
-    assert len(list((tmp_path / "s" / "launch" / "jobs").iterdir())) == 6
+    assert ends(tmp_path, "seed1") == ["never_began"] * 2
+
+
+@pytest.mark.slow
+def test_one_bad_run_does_not_spoil_those_that_share_its_process(tmp_path: Path) -> None:
+    plan = plan_of(1, 2, 3, jobs=1)
+    picky = tmp_path / "picky.py"
+    picky.write_text(
+        "import sys\n"
+        "if any('seed2' in argument for argument in sys.argv): sys.exit('seed2 is bad')\n"
+        f"import runpy; sys.argv[0] = {STANDIN[1]!r}; runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    result = launch(plan, tmp_path, trainer_command=[sys.executable, str(picky)], poll_seconds=0.1)
+    assert sorted(result.finished) == ["seed1", "seed3"]
+    assert [run.id for run in result.failed] == ["seed2"]
+    assert ends(tmp_path, "seed1") == ["done"]
+
+
+def test_out_of_memory_makes_the_micro_batch_smaller(tmp_path: Path) -> None:
+    plan = plan_of(1)
+    behave(tmp_path, plan, seed1="memory")
+    assert start(plan, tmp_path).finished == ["seed1"]
+    assert ends(tmp_path, "seed1") == ["out_of_memory", "done"]
+    adjustments = Adjustments.of(RunDir(tmp_path / "s" / "seed1"))
+    assert adjustments is not None and adjustments.micro_batch_size == 128 // 2
+
+
+def test_a_sweep_that_the_user_pauses_stops_in_good_order_and_a_cancelled_run_is_left_alone(tmp_path: Path) -> None:
+    plan = plan_of(1, 2, 3)
+    behave(tmp_path, plan, seed1="sleep 60", seed2="sleep 60", seed3="sleep 60")
+    folder = tmp_path / "s"
+
+    def pause_when_two_run(snapshot: Snapshot) -> None:
+        if len(snapshot.running) == 2:
+            pause(Launched.at(folder))
+
+    result = start(plan, tmp_path, progress=pause_when_two_run)
+    assert "paused" in result.note and not result.finished and not result.failed
+    assert not any(is_alive(pid) for pid in pids(tmp_path))
+    found = sweep_status(folder)
+    assert found.paused and found.counts == {"interrupted": 2, "pending": 1}
+    with pytest.raises(InputError, match="is paused"):
+        start(plan, tmp_path)
+
+    resume(Launched.at(folder))
+    cancel(Launched.at(folder), ["seed2"])
+    for run_id in ("seed1", "seed2", "seed3"):
+        (folder / run_id / "behaviour").unlink()
+    result = start(plan, tmp_path)
+    assert sorted(result.finished) == ["seed1", "seed3"] and result.cancelled == ["seed2"]
+    assert sweep_status(folder).counts == {"cancelled": 1, "finished": 2}
+
+
+@pytest.mark.slow
+def test_what_nobody_saw_end_is_noted_by_the_next_launcher(tmp_path: Path) -> None:
+    plan = plan_of(1, jobs=1)
+    behave(tmp_path, plan, seed1="sleep-once 60")
+    process = launcher(tmp_path, "1")
+    wait_until(lambda: starts(tmp_path))
+    process.kill()
+    process.wait()
+    job = json.loads(next(tmp_path.glob("s/launch/jobs/0001-slot0/0001-slot0.json")).read_text())
+    for pid in (job["pid"], *pids(tmp_path)):
+        os.kill(pid, signal.SIGKILL)
+    assert start(plan, tmp_path).finished == ["seed1"]
+    assert ends(tmp_path, "seed1") == ["lost", "done"]
 
 
 def test_a_run_that_another_process_trains_is_waited_for(tmp_path: Path) -> None:
@@ -152,12 +242,12 @@ LAUNCHER = """
 import sys; sys.path.insert(0, {folder!r})
 from pathlib import Path
 import test_launch as t
-print(t.start(t.plan_of(1, 2, 3, 4), Path({root!r})), flush=True)
+print(t.start(t.plan_of({seeds}), Path({root!r})), flush=True)
 """
 
 
-def launcher(root: Path) -> subprocess.Popen[str]:
-    script = LAUNCHER.format(folder=str(Path(__file__).parent), root=str(root))
+def launcher(root: Path, seeds: str = "1, 2, 3, 4") -> subprocess.Popen[str]:
+    script = LAUNCHER.format(folder=str(Path(__file__).parent), root=str(root), seeds=seeds)
     return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -192,6 +282,7 @@ def test_a_killed_launcher_leaves_jobs_that_the_next_one_takes_over(tmp_path: Pa
     assert len(list((tmp_path / "s" / "launch" / "jobs").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_ctrl_c_also_ends_jobs_that_were_taken_over(tmp_path: Path) -> None:
     behave(tmp_path, plan_of(1, 2, 3, 4), seed1="sleep 60", seed2="sleep 60")
     first = launcher(tmp_path)
@@ -199,9 +290,8 @@ def test_ctrl_c_also_ends_jobs_that_were_taken_over(tmp_path: Path) -> None:
     first.kill()
     first.wait()
     second = launcher(tmp_path)
-    lock = tmp_path / "s" / "launch" / "plan.json"
-    written = lock.stat().st_mtime_ns
-    wait_until(lambda: lock.stat().st_mtime_ns != written)
+    lock = tmp_path / "s" / "launch" / "lock"
+    wait_until(lambda: is_leased(lock))
     time.sleep(0.3)
     second.send_signal(signal.SIGINT)
     assert second.wait(timeout=20) == 0
@@ -211,8 +301,8 @@ def test_ctrl_c_also_ends_jobs_that_were_taken_over(tmp_path: Path) -> None:
 def test_a_second_launcher_is_refused(tmp_path: Path) -> None:
     plan = plan_of(1)
     with (
-        hold(tmp_path / "s" / "launch" / "lock"),
-        pytest.raises(InputError, match="another launcher works on this sweep"),
+        hold_lease(tmp_path / "s" / "launch" / "lock"),
+        pytest.raises(InputError, match=rf"process {os.getpid()} on .* works on this sweep now"),
     ):
         start(plan, tmp_path)
     assert not (tmp_path / "s" / "seed1").exists()
@@ -225,32 +315,6 @@ def test_a_run_never_changes_under_its_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"seed1/config.yaml[\s\S]*samples_seen"):
         start(plan, tmp_path)
     assert not (tmp_path / "s" / "seed0").exists()  # all are checked before the first is made
-
-
-def test_status_reads_a_sweep_at_any_moment(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no sweep here"):
-        sweep_status(tmp_path / "s")
-    plan = plan_of(1, 2)
-    behave(tmp_path, plan)
-    metrics = tmp_path / "s" / "seed1" / "metrics.jsonl"
-    metrics.write_text('{"samples_seen": 256, "loss": 2.5}\n{"samples_s')
-    assert last_row(metrics)["loss"] == 2.5
-    status = sweep_status(tmp_path / "s")
-    assert status.counts == {"pending": 2}
-    assert [(row.id, row.samples_seen, row.total_samples) for row in status.rows] == [
-        ("seed1", 256, 1280),
-        ("seed2", 0, 1280),
-    ]
-    assert status.to_json_dict()["runs"][0]["updated_at"] is None
-
-
-def test_a_dead_trainer_is_shown_as_interrupted_and_not_as_running(tmp_path: Path) -> None:
-    behave(tmp_path, plan_of(1))
-    record = {"state": "running", "attempts": 1, "updated_at": time.time() - 3600}
-    (tmp_path / "s" / "seed1" / "status.json").write_text(json.dumps(record))
-    assert sweep_status(tmp_path / "s").rows[0].state == "interrupted"
-    with hold_lease(tmp_path / "s" / "seed1" / "lock"):
-        assert sweep_status(tmp_path / "s").rows[0].state == "running"
 
 
 def test_config_errors_come_before_anything_is_written(tmp_path: Path) -> None:
@@ -274,3 +338,42 @@ def test_progress_without_a_terminal_is_a_few_lines_and_one_at_the_end() -> None
     with launch_progress(plan_of(1), Console(file=text, width=80, force_terminal=True, color_system=None)) as progress:
         progress(Snapshot(2, 1, 0, [RunningRun("seed1", 640, 1280, 1.5)], 640, 1280, 3.0, 90.0))
     assert "loss 1.5000" in text.getvalue() and "50%" in text.getvalue()
+
+
+EVALUATOR = """
+import json, sys
+from pathlib import Path
+from mammut_clip.runs import RunDir
+for target in (argument for argument in sys.argv[1:] if '@' in argument):
+    path, _, samples = target.partition('@')
+    if (Path(path) / 'no-data').exists():
+        sys.exit('no data')
+    for task in ('toy_pairs', 'toy_retrieval'):
+        file = RunDir(Path(path)).eval_file(int(samples), task)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text('{}')
+"""
+
+
+def test_evaluations_follow_the_trainings_and_are_given_up_like_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluator = tmp_path / "evaluator.py"
+    evaluator.write_text(EVALUATOR)
+    real = evaluations._task
+    monkeypatch.setattr(
+        evaluations,
+        "_task",
+        lambda *given: replace(task := real(*given), arguments=(str(evaluator), *task.arguments[3:])),
+    )
+    plan = plan_of(1, 2, evaluation={"suite": "toy", "where": "jobs"})
+    behave(tmp_path, plan, seed1="checkpoint", seed2="checkpoint")
+    (tmp_path / "s" / "seed2" / "no-data").touch()
+    result = start(plan, tmp_path)
+    assert sorted(result.finished) == ["seed1", "seed2"]
+    assert [run.id for run in result.failed] == ["seed2.eval"]
+    assert sweep_status(tmp_path / "s").evaluations == {"done": 1, "missing": 1, "failed": 1}
+    found = read_ends(tmp_path / "s" / "seed1" / "ends.jsonl", "evaluate")
+    assert [(end.kind, end.results, end.exit_code) for end in found] == [("done", 2, 0)]
+    assert ends(tmp_path, "seed2") == ["done", "crash", "crash"]
+    assert all("no data" in Path(run.log).read_text() for run in result.failed)

@@ -8,10 +8,11 @@ from mammut_clip.config.cluster import load_cluster
 from mammut_clip.config.sweep import load_sweep
 from mammut_clip.sweep.grid import expand
 from mammut_clip.sweep.launch import LaunchResult, launch
-from mammut_clip.sweep.ledger import FailedRun
 from mammut_clip.sweep.plan import Plan, PlannedRun, load_plan, make_plan
 from mammut_clip.sweep.progress import Snapshot
-from mammut_clip.sweep.status import StatusRow, SweepStatus, sweep_status
+from mammut_clip.sweep.standing import FailedRun
+from mammut_clip.sweep.status import sweep_status
+from mammut_clip.sweep.status_rows import StatusRow, SweepStatus
 
 __all__ = [
     "FailedRun",

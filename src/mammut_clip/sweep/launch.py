@@ -1,64 +1,40 @@
 """Plan -> finished runs. Run it again after anything: only what is missing happens.
 
-runs/<sweep>/launch/lock        held by the launcher: two on one sweep would start runs twice
-runs/<sweep>/launch/plan.json   the plan as it was launched last
-runs/<sweep>/launch/jobs.json   slurm: the last job of each run
-runs/<sweep>/launch/jobs/       one folder per job: batch script, log, record of its commands
+runs/<sweep>/launch/sweep.json      the sweep as it was launched last; later commands need no more (sweep.stored)
+runs/<sweep>/launch/lock.<n>        held by the launcher whose turn it is (sweep.turn)
+runs/<sweep>/launch/journal.jsonl   slurm: what was submitted, before and after (sweep.journal)
+runs/<sweep>/launch/control.json    what the user wants of jobs that run: pause, cancel (sweep.verbs)
+runs/<sweep>/launch/queue.json      slurm: the queue as a launcher saw it last, for `sweep status`
+runs/<sweep>/launch/jobs/           slurm: a folder per submission, with script, logs and records; local: one per job
 """
 
 import signal
-import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-from mammut_clip.config.atomic import write_json
-from mammut_clip.config.errors import ConfigError, InputError
-from mammut_clip.runs.layout import RunDir, SweepDir
-from mammut_clip.runs.lock import RunIsLockedError, hold
-from mammut_clip.sweep.ledger import Entry, FailedRun, Ledger
-from mammut_clip.sweep.local_jobs import LocalLauncher
+from mammut_clip.config.errors import InputError
+from mammut_clip.runs.layout import SweepDir
+from mammut_clip.slurm.errors import SlurmAwayError
+from mammut_clip.slurm.steps import room
+from mammut_clip.sweep.cycle import run_cycle
+from mammut_clip.sweep.local_launch import launch_here
+from mammut_clip.sweep.meter import Meter
 from mammut_clip.sweep.plan import Plan
-from mammut_clip.sweep.progress import Progress, Report, Snapshot
-from mammut_clip.sweep.slurm_jobs import SlurmLauncher
+from mammut_clip.sweep.prepare import prepare
+from mammut_clip.sweep.progress import Report, Snapshot
+from mammut_clip.sweep.result import LaunchResult, result_of
+from mammut_clip.sweep.stored import Launched, StoredSweep, stored_file
+from mammut_clip.sweep.turn import turn
+from mammut_clip.sweep.watch import Refresh, refresh_if_stale, watch
 
-TRAINER = [sys.executable, "-m", "mammut_clip.train"]
+__all__ = ["LaunchResult", "launch"]
 
-
-@dataclass(frozen=True)
-class LaunchResult:
-    """What a launch left behind."""
-
-    finished: list[str]
-    """Runs that are finished, whether now or before."""
-    failed: list[FailedRun]
-    """Runs that were given up in this launch; the next one tries them again."""
-    interrupted: bool = False
-    """Stopped by Ctrl-C or a signal; the next launch continues."""
-    queued: list[str] = field(default_factory=list)
-    """slurm without waiting: runs whose jobs are in the queue, or may be."""
-    note: str = ""
-    """What stood in the way, such as a limit on submitted jobs."""
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """What `sweep launch --json` prints."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        parts = [f"{len(self.finished)} runs finished"]
-        if self.queued:
-            parts.append(f"{len(self.queued)} in the queue")
-        if self.failed:
-            parts.append(f"{len(self.failed)} failed")
-        if self.interrupted:
-            parts.append("interrupted: the same command continues")
-        if self.note:
-            parts.append(self.note)
-        return "\n".join([", ".join(parts), *(f"  {run.id}: {run.error}\n    log: {run.log}" for run in self.failed)])
+_PATIENCE_SECONDS = {"local": 1.0, "slurm": 30.0}
+"""How long to wait for another launcher: on this machine one works until all is done, on slurm for a cycle."""
 
 
 def launch(
@@ -70,111 +46,108 @@ def launch(
     poll_seconds: float | None = None,
     grace_seconds: float = 60.0,
     trainer_command: list[str] | None = None,
+    grow: bool = False,
+    refresh: Refresh | None = None,
 ) -> LaunchResult:
     """Train every run of the plan that is not finished, and write the results table.
 
-    Finished runs are left alone. `progress` gets a Snapshot every `poll_seconds` (default 0.5 on this machine, 10 on
-    slurm). On slurm the jobs are submitted and, unless `wait`, left to the queue. At Ctrl-C, SIGTERM or SIGHUP the
-    jobs on this machine get `grace_seconds` to write checkpoints and end; those on slurm go on.
+    Finished runs are left alone, and so are those that the user cancelled. `progress` gets a Snapshot every
+    `poll_seconds` (default 0.5 on this machine, 10 on slurm). On slurm the jobs are submitted and, unless `wait`, left
+    to the queue. At Ctrl-C, SIGTERM or SIGHUP the jobs on this machine get `grace_seconds` to write checkpoints and
+    end; those on slurm go on. `trainer_command`: Python and its arguments that start a trainer. `grow`: runs that the
+    sweep has and the plan has not are kept, not dropped. `refresh` makes the results; the table alone by default.
 
     Raises InputError where another launcher holds the sweep or sbatch refuses the jobs, ConfigError where a run's
     folder holds a run of another config.
     """
-    sweep_dir = runs_root / plan.sweep
-    with _only_launcher(sweep_dir), _signals_as_interrupt():
-        entries = _make_directories(plan, runs_root)
-        write_json(sweep_dir / "launch" / "plan.json", plan.to_json_dict())
-        ledger = Ledger.open(entries)
-        trainer = trainer_command or TRAINER
-        if plan.cluster.kind == "local":
-            result = _launch_local(
-                plan, sweep_dir, ledger, progress or _silent, trainer, poll_seconds or 0.5, grace_seconds
+    sweep = SweepDir((runs_root / plan.sweep).resolve())
+    report, refresh = progress or _silent, refresh or write_table
+    trainer = tuple(trainer_command[1:]) if trainer_command else None
+    with _signals_as_interrupt():
+        if plan.cluster.kind == "slurm":
+            return _launch_slurm(plan, runs_root, trainer, grow, report, poll_seconds or 10.0, bool(wait), refresh)
+        with turn(sweep, _PATIENCE_SECONDS["local"]):
+            launched = prepare(plan, runs_root, grow=grow, trainer=trainer)
+            return launch_here(
+                launched,
+                report=report,
+                refresh=refresh,
+                poll_seconds=poll_seconds or 0.5,
+                grace_seconds=grace_seconds,
             )
-        else:
-            result = _launch_slurm(
-                plan, sweep_dir, ledger, progress or _silent, trainer, poll_seconds or 10.0, bool(wait)
-            )
-        from mammut_clip.runs import table  # pandas, which planning does not need
-
-        table.write(SweepDir(sweep_dir))
-        return result
 
 
-def _launch_local(
-    plan: Plan,
-    sweep_dir: Path,
-    ledger: Ledger,
-    report: Report,
-    trainer: list[str],
-    poll_seconds: float,
-    grace_seconds: float,
-) -> LaunchResult:
-    launcher = LocalLauncher(plan.cluster, sweep_dir.resolve(), ledger, trainer, grace_seconds)
-    interrupted = False
-    try:
-        launcher.run(report, poll_seconds)
-    except KeyboardInterrupt:
-        interrupted = True
-        try:
-            launcher.stop()
-        except KeyboardInterrupt:  # a second Ctrl-C: no more patience
-            launcher.stop(at_once=True)
-    except BaseException:
-        launcher.stop()
-        raise
-    return _result(ledger, interrupted=interrupted)
+def write_table(folder: Path) -> None:
+    """The results table of a sweep's folder."""
+    from mammut_clip.runs import table  # pandas, which planning does not need
+
+    table.write(SweepDir(folder))
 
 
 def _launch_slurm(
-    plan: Plan, sweep_dir: Path, ledger: Ledger, report: Report, trainer: list[str], poll_seconds: float, wait: bool
+    plan: Plan,
+    runs_root: Path,
+    trainer: tuple[str, ...] | None,
+    grow: bool,
+    report: Report,
+    poll_seconds: float,
+    wait: bool,
+    refresh: Refresh,
 ) -> LaunchResult:
-    launcher = SlurmLauncher(plan.cluster, sweep_dir, ledger, trainer)
-    interrupted, note = False, ""
-    try:
-        note = launcher.submit_missing()
-        if wait:
-            launcher.wait(report, poll_seconds)
-        else:
-            report(Progress(ledger).snapshot(note))
-    except KeyboardInterrupt:
-        interrupted = True
-    return _result(ledger, interrupted=interrupted, queued=launcher.queued(), note=note)
+    sweep = SweepDir((runs_root / plan.sweep).resolve())
+    _check_shapes(plan, sweep)
+    with turn(sweep, _PATIENCE_SECONDS["slurm"]):
+        prepare(plan, runs_root, grow=grow, trainer=trainer)
+    result = submit_due(sweep.path, refresh=refresh, report=report)
+    if wait and not result.interrupted:
+        return watch(sweep.path, refresh=refresh, report=report, poll_seconds=poll_seconds)
+    return result
 
 
-def _result(ledger: Ledger, *, interrupted: bool, queued: list[str] | None = None, note: str = "") -> LaunchResult:
-    finished = [run_id for run_id, entry in ledger.entries.items() if entry.is_finished]
-    failed = [ledger.failed[run_id] for run_id in ledger.entries if run_id in ledger.failed]
-    return LaunchResult(finished, failed, interrupted, queued or [], note)
+def _check_shapes(plan: Plan, sweep: SweepDir) -> None:
+    """Raise InputError where Slurm would not take, or never start, jobs of the plan, before anything is written.
 
+    Shapes of runs that were launched before are known to do.
+    """
+    from mammut_clip.slurm.submit import refusal
 
-def _make_directories(plan: Plan, runs_root: Path) -> dict[str, Entry]:
-    """The run directories, all of them checked before the first is made."""
-    made: dict[str, RunDir] = {}
-    problems = []
-    for planned in plan.runs:
-        if (runs_root / plan.sweep / planned.id / "config.yaml").is_file():
-            try:
-                made[planned.id] = RunDir.create(runs_root, planned.config)
-            except ConfigError as error:
-                problems.append(error)
-    if problems:
-        others = f"\n(and {len(problems) - 1} other runs)" if len(problems) > 1 else ""
-        raise InputError(f"{problems[0]}{others}") from problems[0]
-    for planned in plan.runs:
-        if planned.id not in made:
-            made[planned.id] = RunDir.create(runs_root, planned.config)
-    return {planned.id: Entry(planned, made[planned.id]) for planned in plan.runs}
-
-
-@contextmanager
-def _only_launcher(sweep_dir: Path) -> Iterator[None]:
-    with ExitStack() as stack:
+    before = StoredSweep.read(stored_file(sweep))
+    known = {room(before.cluster, run.processes) for run in before.runs} if before is not None else set()
+    for shape in dict.fromkeys(room(plan.cluster, run.processes) for run in plan.runs):
+        if before is not None and before.cluster == plan.cluster and shape in known:
+            continue
         try:
-            stack.enter_context(hold(sweep_dir / "launch" / "lock"))
-        except RunIsLockedError as error:
-            message = f"{sweep_dir}: another launcher works on this sweep now; `sweep status` shows how far it is"
-            raise InputError(message) from error
-        yield
+            refused = refusal(plan.cluster, shape, sweep_dir=sweep.path)
+        except SlurmAwayError:  # the submission will say so, and keeps what it has prepared
+            return
+        if refused is not None:
+            raise InputError(refused)
+
+
+def submit_due(folder: Path, *, refresh: Refresh, report: Report | None = None) -> LaunchResult:
+    """Submit what is due, waiting where the site limits submissions per minute.
+
+    KeyboardInterrupt ends it; what was submitted goes on. Raises InputError where sbatch refuses, and nothing of the
+    sweep is in the queue.
+    """
+    meter, cycle = Meter(), None
+    try:
+        while True:
+            launched = Launched.at(folder)
+            with turn(launched.folder, _PATIENCE_SECONDS["slurm"]) as lease:
+                cycle = run_cycle(launched, lease, patient=False)
+            note = refresh_if_stale(launched, cycle.standing.ended, refresh) or cycle.note
+            if report is not None:
+                report(meter.snapshot(launched, cycle.standing, note))
+            if cycle.outcome.refused and not cycle.queued:
+                raise InputError(cycle.outcome.note)
+            if cycle.outcome.ready_at is None:
+                return result_of(cycle)
+            time.sleep(max(0.1, cycle.outcome.ready_at - time.time()))
+    except KeyboardInterrupt:
+        if cycle is None:
+            raise
+        return result_of(cycle, interrupted=True)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mammut_clip.config.cluster import ClusterConfig, load_cluster
+from mammut_clip.config.cluster import ClusterConfig, load_cluster, split_overrides
 from mammut_clip.config.errors import ConfigError
 from mammut_clip.config.files import find_file
 from mammut_clip.config.quantity import format_quantity
@@ -177,11 +177,12 @@ class Plan:
 def load_plan(name: str | Path, overrides: list[str] | None = None) -> Plan:
     """The plan of a sweep by the name of its file in sweeps/, or by path, on the cluster that it names.
 
-    Overrides are `key=value` in the sweep's file. Raises ConfigError.
+    Overrides are `key=value` in the sweep's file, and `cluster.key=value` in the cluster's. Raises ConfigError.
     """
-    config = load_sweep(name, overrides)
+    of_sweep, of_cluster = split_overrides(overrides or [])
+    config = load_sweep(name, of_sweep)
     source = str(find_file("sweeps", name)) + (f" with {' '.join(overrides)}" if overrides else "")
-    return make_plan(config, load_cluster(config.cluster, source=source), source)
+    return make_plan(config, load_cluster(config.cluster, of_cluster, source=source), source)
 
 
 def make_plan(config: SweepConfig, cluster: ClusterConfig, source: str | None = None) -> Plan:

@@ -1,10 +1,12 @@
 """launch/sweep.json: a sweep as it was launched, complete, so that every later command needs its folder alone."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field
 
+from mammut_clip.config.base import nearest
 from mammut_clip.config.cluster import ClusterConfig
 from mammut_clip.config.errors import InputError
 from mammut_clip.config.sweep import SweepEvaluation, SweepPolicy
@@ -18,7 +20,7 @@ class StoredRun(Record):
     id: str
     """Name of the run: its folder."""
     config_sha256: str
-    """Digest of its config.yaml as it was written."""
+    """Digest of its config (sweep.prepare.config_digest), so that the next launch need not read it."""
     model: str
     """The model's name."""
     family: str
@@ -53,11 +55,17 @@ class StoredSweep(Record):
     policy: SweepPolicy = SweepPolicy()
     """What follows an end."""
     evaluation: SweepEvaluation | None = None
-    """How checkpoints are evaluated beside the training."""
+    """How checkpoints are evaluated; its suite and data_root are names, or absolute paths (config.suites)."""
+    evaluation_tasks: list[str] = Field(default_factory=list)
+    """Names of the suite's tasks: a checkpoint is evaluated when each has its result."""
     laws: list[str] = Field(default_factory=list)
     """Law specs that follow the results."""
     runs_per_job: int | None = None
     """As in the sweep file."""
+    directory: str = ""
+    """Working directory of the launch, in which jobs begin: paths of data are relative to it."""
+    trainer: tuple[str, ...] = ("-m", "mammut_clip.train")
+    """Arguments of Python that start the trainer; the run directory follows."""
     runs: list[StoredRun]
     """In the grid's order."""
 
@@ -80,6 +88,11 @@ class Launched:
             )
         return cls(sweep, stored)
 
+    @cached_property
+    def entries(self) -> dict[str, StoredRun]:
+        """The sweep's runs by id."""
+        return {run.id: run for run in self.stored.runs}
+
     def run(self, run_id: str) -> RunDir:
         return self.folder.run(run_id)
 
@@ -87,3 +100,40 @@ class Launched:
 def stored_file(sweep: SweepDir) -> Path:
     """Where it stands."""
     return sweep.launch_folder / "sweep.json"
+
+
+def find_sweep(name: str | Path, runs_root: Path) -> Path:
+    """The folder of a sweep: a path, or the name of a folder below `runs_root`.
+
+    Raises InputError, with the nearest names, where there is none.
+    """
+    for folder in (Path(name), runs_root / name):
+        if folder.is_dir():
+            return folder
+    known = [path.name for path in runs_root.iterdir() if path.is_dir()] if runs_root.is_dir() else []
+    hint = nearest(str(name), known) if known else f"{runs_root} holds no sweep"
+    raise InputError(f"{name}: neither a folder nor a sweep in {runs_root}; {hint}")
+
+
+class Control(Record):
+    """launch/control.json: what the user wants of jobs that run now; their supervisors look at it."""
+
+    paused: bool = False
+    """Jobs end in good order instead of going on, and none is submitted."""
+    cancelled: list[str] = Field(default_factory=list)
+    """Ids of runs that end in good order and are not started again; the rest of their jobs goes on."""
+
+    @classmethod
+    def of(cls, sweep: SweepDir) -> "Control":
+        """What holds now."""
+        return cls.read(control_file(sweep)) or cls()
+
+
+def control_file(sweep: SweepDir) -> Path:
+    """Where it stands."""
+    return sweep.launch_folder / "control.json"
+
+
+def is_paused(sweep: SweepDir) -> bool:
+    """Whether the user paused the sweep."""
+    return Control.of(sweep).paused

@@ -31,7 +31,7 @@ def finish(tend: Sequence[str], job: ThisJob, notes: Notes, signals: Signals, la
         notes.record.ended = True
         notes.changed()
         _write_notes(notes, signals)
-    if tend and not signals.term and (stop is None or stop.kind != "paused"):
+    if tend and not signals.term:
         _tend(tend, signals)
     for task, why in lanes.undone.items():
         say(f"not done: {task}: {why}")

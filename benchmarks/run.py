@@ -25,6 +25,7 @@ from benchmarks import (
     memory,
     models,
     start_up,
+    sweep_status,
     toy_world,
     train,
     train_events,
@@ -36,6 +37,7 @@ from benchmarks.table import table
 # Each has QUESTION and measure(Settings) -> Measurement.
 BENCHMARKS: dict[str, ModuleType] = {
     "start_up": start_up,
+    "sweep_status": sweep_status,
     "fit_law": fit_law,
     "toy_world": toy_world,
     "data": data,

@@ -1,25 +1,63 @@
-"""The Slurm of the tests, started once."""
+"""The Slurms of the tests: the plain one, started once; one with accounting; one whose nodes have networks."""
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn, TypeVar
 
 import pytest
 from cluster import SlurmCluster, missing_programs
+from cluster_database import AccountedCluster, missing_accounting
+from cluster_network import NetworkedCluster, why_no_network
+
+C = TypeVar("C", bound=SlurmCluster)
 
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[SlurmCluster]:
     """A running cluster with SLURM_CONF set for it. Skips where Slurm is not installed, and fails there in CI."""
-    missing = missing_programs()
-    if missing:
-        reason = (
+    _need_slurm()
+    with _running(SlurmCluster()) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def accounted_slurm() -> Iterator[AccountedCluster]:
+    """One with slurmdbd and MariaDB, so that sacct answers; for slow tests. Skips where they are not installed."""
+    _need_slurm()
+    if missing := missing_accounting():
+        packages = "slurmdbd mariadb-server"
+        pytest.skip(f"{', '.join(missing)} not found; apt-get install --no-install-recommends {packages}")
+    with _running(AccountedCluster()) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def networked_slurm() -> Iterator[NetworkedCluster]:
+    """One whose nodes have eth0 and ib0. Skips without root, and where there are no namespaces."""
+    _need_slurm()
+    if (why := why_no_network()) is not None:
+        pytest.skip(why)
+    with _running(NetworkedCluster()) as cluster:
+        yield cluster
+
+
+def _need_slurm() -> None:
+    if missing := missing_programs():
+        _skip_or_fail(
             f"no real Slurm here: {', '.join(missing)} not found; "
             "apt-get install --no-install-recommends slurmctld slurmd slurm-client munge"
         )
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    cluster = SlurmCluster()
+
+
+def _skip_or_fail(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@contextmanager
+def _running(cluster: C) -> Iterator[C]:
     before = os.environ.get("SLURM_CONF")
     os.environ["SLURM_CONF"] = str(cluster.conf)
     try:

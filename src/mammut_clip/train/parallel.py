@@ -4,8 +4,11 @@ In this order: recomputation, compilation, sharding, weights. A sharded model ha
 that no process ever holds more than one whole parameter.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -55,8 +58,27 @@ def build_parallel(
     _give_weights(model, config, process.device)
     if layout.mode != "ddp":
         return model
-    # as views of the buckets that are reduced, gradients take no memory of their own and are not copied
-    return DistributedDataParallel(model, find_unused_parameters=_some_unused(config), gradient_as_bucket_view=True)
+    # As views of the buckets that are reduced, gradients take no memory of their own and are not copied. Unless it
+    # looks for unused parameters, DDP fills its buckets anew after the first step, in another order: sums over more
+    # than two processes then differ in their last bit between a run and the same run started again.
+    _hush_ddp(process)
+    return DistributedDataParallel(model, find_unused_parameters=True, gradient_as_bucket_view=True)
+
+
+@cache
+def _hush_ddp(process: Process) -> None:
+    """Have DDP say now, and to nobody, what it says once per process where it found no unused parameters: that not to
+    look for them would be faster. Collective."""
+    linear = nn.utils.skip_init(nn.Linear, 1, 1, device=process.device)  # draws no random numbers
+    tiny = DistributedDataParallel(linear, find_unused_parameters=True)
+    said_to = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nobody:
+            os.dup2(nobody.fileno(), 2)
+        tiny(torch.zeros(1, 1, device=process.device)).sum().backward()
+    finally:
+        os.dup2(said_to, 2)
+        os.close(said_to)
 
 
 def _check_micro_batches(model: nn.Module, config: RunConfig, process: Process) -> None:
@@ -68,13 +90,6 @@ def _check_micro_batches(model: nn.Module, config: RunConfig, process: Process) 
             "not be the same; use null, more processes or a smaller global_batch_size"
         )
         raise ConfigError("the run's config", [Problem("parallel.micro_batch_size", expected, size)])
-
-
-def _some_unused(config: RunConfig) -> bool:
-    """Whether a loss term of weight 0 leaves its parameters without gradients."""
-    model, weights = config.model.architecture, config.loss
-    both = model.has_features and model.writes_captions
-    return both and (weights.contrastive == 0 or weights.caption == 0)
 
 
 def _shard(model: nn.Module, config: RunConfig, layout: Layout, device: torch.device) -> None:

@@ -7,7 +7,6 @@ from typing import TypeVar, cast
 
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
-from torch.distributed.checkpoint import FileSystemWriter
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import Metadata
 
@@ -18,6 +17,7 @@ from mammut_clip.runs.failures import ErrorKind
 from mammut_clip.runs.layout import RunDir
 from mammut_clip.runs.marker import Marker
 from mammut_clip.train.checkpoint import folder
+from mammut_clip.train.checkpoint.room import RoomTellingWriter
 from mammut_clip.train.checkpoint.staging import Staged
 from mammut_clip.train.logs import logger
 
@@ -70,7 +70,7 @@ def write(job: Job) -> None:
 def _write_files(job: Job) -> Metadata:
     job.staged.wait()
     # without copying ahead, which is for tensors on GPUs and would wait for the steps that go on there
-    writer = FileSystemWriter(folder.unfinished(job.run, job.marker.samples_seen), per_thread_copy_ahead=0)
+    writer = RoomTellingWriter(folder.unfinished(job.run, job.marker.samples_seen), per_thread_copy_ahead=0)
     try:
         return dcp.save(
             dict(job.staged.state), storage_writer=writer, process_group=job.group, no_dist=job.group is None

@@ -56,7 +56,9 @@ def write_files(folder: Path, addresses: Addresses, accounting: Iterable[str] = 
     key = folder / "munge.key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
-    lines = [*_settings(folder), *_scheduling(), *_machines(addresses), *accounting]
+    # Ports of trainings follow the ids of their jobs: two clusters on one machine must not count from the same number.
+    first_job = f"FirstJobId={addresses.port}"
+    lines = [*_settings(folder), first_job, *_scheduling(), *_machines(addresses), *accounting]
     (folder / "slurm.conf").write_text("\n".join(lines) + "\n")
     devices = _gpu_devices(folder / "dev")
     (folder / "gres.conf").write_text("".join(f"Name=gpu File={device}\n" for device in devices))

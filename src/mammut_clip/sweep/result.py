@@ -14,7 +14,7 @@ class LaunchResult:
     finished: list[str]
     """Runs that are finished, whether now or before."""
     failed: list[FailedRun]
-    """Runs and evaluations that are given up. On this machine, the next launch tries them again; on slurm, `retry`."""
+    """Runs and evaluations that are given up; `sweep retry` tries them again."""
     interrupted: bool = False
     """Stopped by Ctrl-C or a signal; the next launch continues."""
     queued: list[str] = field(default_factory=list)

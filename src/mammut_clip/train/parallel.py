@@ -61,14 +61,13 @@ def build_parallel(
     # As views of the buckets that are reduced, gradients take no memory of their own and are not copied. Unless it
     # looks for unused parameters, DDP fills its buckets anew after the first step, in another order: sums over more
     # than two processes then differ in their last bit between a run and the same run started again.
-    _hush_ddp(process)
     return DistributedDataParallel(model, find_unused_parameters=True, gradient_as_bucket_view=True)
 
 
 @cache
-def _hush_ddp(process: Process) -> None:
+def hush_ddp(process: Process) -> None:
     """Have DDP say now, and to nobody, what it says once per process where it found no unused parameters: that not to
-    look for them would be faster. Collective."""
+    look for them would be faster (see build_parallel). Collective."""
     linear = nn.utils.skip_init(nn.Linear, 1, 1, device=process.device)  # draws no random numbers
     tiny = DistributedDataParallel(linear, find_unused_parameters=True)
     said_to = os.dup(2)

@@ -35,7 +35,7 @@ from mammut_clip.train.manifest import make_manifest
 from mammut_clip.train.mesh import layout_of
 from mammut_clip.train.open_data import open_data
 from mammut_clip.train.optimizer import make_optimizer
-from mammut_clip.train.parallel import build_parallel
+from mammut_clip.train.parallel import build_parallel, hush_ddp
 from mammut_clip.train.parts import Part, StepDone
 from mammut_clip.train.parts.evaluate import Evaluate, Evaluations
 from mammut_clip.train.parts.log import LogRows
@@ -160,6 +160,8 @@ class Trainer:
         layout = layout_of(config, process, architecture)
         # with a checkpoint, first weights are not worth fetching from a hub
         first = architecture.without_pretraining() if run.checkpoints else architecture
+        if layout.mode == "ddp":
+            hush_ddp(process)
         model = build_parallel(first, config, process, layout)
         optimizer = make_optimizer(model, config.optimizer)
         restored = restore(run, model, optimizer, process)

@@ -48,7 +48,7 @@ batch=$!
 srun -N1 -n1 {python} task.py one
 wait $batch
 srun -N2 -n2 bash -c '{python} -m torch.distributed.run --nnodes 2 --nproc-per-node 1 \\
-    --node-rank $SLURM_NODEID --master-addr 127.0.0.1 --master-port $((10000 + SLURM_JOB_ID)) task.py torchrun'
+    --node-rank $SLURM_NODEID --master-addr 127.0.0.1 --master-port $((10000 + SLURM_JOB_ID % 20000)) task.py torchrun'
 """
 
 

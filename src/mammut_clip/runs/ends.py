@@ -83,7 +83,11 @@ class End(Record):
 def append_end(path: Path, end: End) -> None:
     """Add a line to ends.jsonl, whole or not at all. Raises DiskFullError or OSError."""
     line = end.model_dump_json(exclude_defaults=True, exclude={"kind", "ended"})
-    line = f'{{"kind":"{end.kind}","ended":{end.ended:.3f}' + ("}" if line == "{}" else "," + line[1:]) + "\n"
+    line = (
+        f'{{"kind":"{end.kind}","ended":{int(end.ended * 1000) / 1000}'
+        + ("}" if line == "{}" else "," + line[1:])
+        + "\n"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(path):
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from toy_sweep import ToySweep
 
+from finished_runs import flat, rows, state
 from mammut_clip.runs import quarantine
-from mammut_clip.runs.layout import Checkpoint, RunDir
-from mammut_clip.runs.metrics import WALL_CLOCK_FIELDS
+from mammut_clip.runs.layout import RunDir
 
 
 def assert_same_runs(found: ToySweep, expected: ToySweep, scratch: Path) -> None:
@@ -31,26 +30,6 @@ def assert_same_run(found: RunDir, expected: RunDir, scratch: Path) -> None:
     assert measured(found) == measured(expected), found.name
 
 
-def rows(run: RunDir) -> list[dict[str, Any]]:
-    """Its metrics without what a clock on the wall decides."""
-    return [{key: value for key, value in row.items() if key not in WALL_CLOCK_FIELDS} for row in run.metrics]
-
-
 def measured(run: RunDir) -> dict[tuple[int, str], dict[str, Any]]:
     """Its evaluations' numbers."""
     return {key: record.metrics for key, record in run.evals.items()}
-
-
-def state(checkpoint: Checkpoint, scratch: Path) -> dict[str, Any]:
-    """Weights and optimizer state, whole."""
-    dcp_to_torch_save(checkpoint.path, scratch)
-    loaded: dict[str, Any] = torch.load(scratch, weights_only=False)  # written by this test
-    return loaded
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings and lists as one, by path."""
-    if isinstance(value, dict | list | tuple):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {path: leaf for key, part in items for path, leaf in flat(part, f"{prefix}/{key}").items()}
-    return {prefix: value}

@@ -16,12 +16,11 @@ import pytest
 import torch
 import yaml
 from killable_job import Job
-from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
+from finished_runs import flat, rows, state
 from mammut_clip.data.toy_shards import write_toy_train
 from mammut_clip.runs import quarantine
-from mammut_clip.runs.layout import Checkpoint, RunDir
-from mammut_clip.runs.metrics import WALL_CLOCK_FIELDS
+from mammut_clip.runs.layout import RunDir
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed]
 
@@ -69,26 +68,6 @@ class Runs:
 
     def run_dir(self, name: str) -> RunDir:
         return RunDir(self._folder / "runs" / "single" / name)
-
-
-def state(checkpoint: Checkpoint, scratch: Path) -> dict[str, Any]:
-    """Weights and optimizer state, whole."""
-    dcp_to_torch_save(checkpoint.path, scratch)
-    found: dict[str, Any] = torch.load(scratch, weights_only=False)  # written by this test
-    return found
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings and lists as one, by path."""
-    if isinstance(value, dict | list | tuple):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {path: leaf for key, part in items for path, leaf in flat(part, f"{prefix}/{key}").items()}
-    return {prefix: value}
-
-
-def rows(run: RunDir) -> list[dict[str, Any]]:
-    """Its metrics without what a clock on the wall decides."""
-    return [{key: value for key, value in row.items() if key not in WALL_CLOCK_FIELDS} for row in run.metrics]
 
 
 def is_writing(run: RunDir) -> bool:

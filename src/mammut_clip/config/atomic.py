@@ -110,6 +110,23 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file of lines, on disk before this returns; one that was cut off before (a full disk, a kill)
+    does not swallow it. Raises DiskFullError, or OSError where the file cannot be written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(path):
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            size = os.fstat(file).st_size
+            is_whole = size == 0 or os.pread(file, 1, size - 1) == b"\n"
+            data = (("" if is_whole else "\n") + line + "\n").encode()
+            if os.write(file, data) < len(data):  # a file system that is full takes a part
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
 def read_json(path: Path) -> Any | None:
     """The value in a JSON file; None where the file is absent or was cut off by a crash."""
     try:

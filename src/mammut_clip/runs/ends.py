@@ -4,15 +4,13 @@ One line per end, appended by the job that ran the attempt or, where that could 
 and one for each word of the user's: cancelled, and another try.
 """
 
-import errno
-import os
 import time
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from mammut_clip.config.atomic import disk_errors
+from mammut_clip.config.atomic import append_line
 from mammut_clip.runs.records import Record
 
 EndKind = Literal[
@@ -81,25 +79,10 @@ class End(Record):
 
 
 def append_end(path: Path, end: End) -> None:
-    """Add a line to ends.jsonl, whole or not at all. Raises DiskFullError or OSError."""
+    """Add a line to ends.jsonl. Raises DiskFullError or OSError."""
     line = end.model_dump_json(exclude_defaults=True, exclude={"kind", "ended"})
-    line = (
-        f'{{"kind":"{end.kind}","ended":{int(end.ended * 1000) / 1000}'
-        + ("}" if line == "{}" else "," + line[1:])
-        + "\n"
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with disk_errors(path):
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            # A line that was cut off (a full disk) must not swallow this one.
-            is_fresh = os.fstat(file).st_size == 0 or _ends_with_newline(path)
-            data = (line if is_fresh else f"\n{line}").encode()
-            if os.write(file, data) < len(data):  # the room ended within it
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(file)
-        finally:
-            os.close(file)
+    head = f'{{"kind":"{end.kind}","ended":{int(end.ended * 1000) / 1000}'
+    append_line(path, head + ("}" if line == "{}" else "," + line[1:]))
 
 
 def read_ends(path: Path, work: str | None = None) -> list[End]:
@@ -117,9 +100,3 @@ def read_ends(path: Path, work: str | None = None) -> list[End]:
         if work in (None, end.work):
             ends.append(end)
     return ends
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"

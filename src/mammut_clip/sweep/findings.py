@@ -21,7 +21,7 @@ class Findings:
     @property
     def problems(self) -> list[Problem]:
         """Each with its runs; the first twenty, and how many more there are."""
-        problems = [_with_runs(problem, runs) for problem, runs in self._found.values()]
+        problems = [with_runs(problem, runs) for problem, runs in self._found.values()]
         if len(problems) > _SHOWN:
             problems = [*problems[:_SHOWN], Problem("", f"and {len(problems) - _SHOWN} more problems like these")]
         return problems
@@ -32,7 +32,8 @@ class Findings:
             raise ConfigError(self._source, self.problems)
 
 
-def _with_runs(problem: Problem, runs: list[str]) -> Problem:
+def with_runs(problem: Problem, runs: list[str]) -> Problem:
+    """A problem with the runs that have it."""
     others = len(runs) - 3
     which = ", ".join(runs[:3]) + (f" and {others} more" if others > 0 else "")
     return Problem(problem.key, f"{problem.expected} (run{'s' if len(runs) > 1 else ''} {which})", problem.value)

@@ -22,6 +22,7 @@ from mammut_clip.config.run import RunConfig
 from mammut_clip.config.sweep import SweepConfig
 from mammut_clip.sweep.axes import Choice, Point, alternatives, choices, in_order
 from mammut_clip.sweep.conditions import Condition, Seen, known_model, read_condition
+from mammut_clip.sweep.findings import with_runs
 from mammut_clip.sweep.naming import run_ids
 from mammut_clip.sweep.problems import SIZES, file_problems, grid_problems, problems_of, vocabulary
 from mammut_clip.sweep.values import Flat, assign, flatten, nest, overlap
@@ -172,7 +173,7 @@ def _resolve(config: SweepConfig, places: list[_Place], ids: list[str], source: 
         return made
     if len({run_id for _, runs in found.values() for run_id in runs}) == 1:
         raise first
-    raise ConfigError(source, [_with_runs(problem, runs) for problem, runs in found.values()])
+    raise ConfigError(source, [with_runs(problem, runs) for problem, runs in found.values()])
 
 
 def _rules(config: SweepConfig) -> list[_Rule]:
@@ -196,12 +197,6 @@ def _apply(rules: list[_Rule], place: _Place, sizes: dict[str, int | None], sour
         if rule.sizes:
             sizes = dict.fromkeys(SIZES) | rule.sizes
     return sizes
-
-
-def _with_runs(problem: Problem, runs: list[str]) -> Problem:
-    others = len(runs) - 3
-    which = ", ".join(runs[:3]) + (f" and {others} more" if others > 0 else "")
-    return _with_where(problem, f"run{'s' if len(runs) > 1 else ''} {which}")
 
 
 def _with_where(problem: Problem, where: str) -> Problem:

@@ -4,9 +4,7 @@ Lines are appended and flushed to the disk; none is ever changed. A launcher tha
 submission leaves its name: whoever comes next looks for it in the queue before anything of it is submitted again.
 """
 
-import errno
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -14,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mammut_clip.config.atomic import disk_errors
+from mammut_clip.config.atomic import append_line
 from mammut_clip.config.errors import InputError
 from mammut_clip.runs.layout import SweepDir
 from mammut_clip.slurm.task import SubmittedJob
@@ -154,20 +152,8 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _append(path: Path, line: str) -> None:
-    """Add a line, on disk before this returns. Raises DiskFullError or InputError where it cannot be written."""
+    """Add a line. Raises DiskFullError or InputError where it cannot be written."""
     try:
-        with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                size = os.fstat(file).st_size
-                # A line that was cut off (a full disk, a kill) must not swallow this one.
-                whole = size == 0 or os.pread(file, 1, size - 1) == b"\n"
-                data = (("" if whole else "\n") + line + "\n").encode()
-                if os.write(file, data) != len(data):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a file system that is full takes a part
-                os.fsync(file)
-            finally:
-                os.close(file)
+        append_line(path, line)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -97,14 +97,15 @@ def test_a_trained_tokenizer_has_the_size_asked_for_and_our_ids(tmp_path: Path) 
 
 
 def test_the_same_captions_give_the_same_tokenizer_in_every_process(tmp_path: Path) -> None:
+    """Hash tables have another order in each, and there are 26 letters to number."""
+    captions = ["the quick brown fox jumps over the lazy dog", "sphinx of black quartz judge my vow"] * 9
     code = (
         "import sys; from pathlib import Path; from mammut_clip.data.tokenizer_files import train_tokenizer;"
-        "train_tokenizer(['a red circle', 'two blue squares, small', 'stars'] * 9, 60, Path(sys.argv[1]))"
+        f"train_tokenizer({captions}, 90, Path(sys.argv[1]))"
     )
-    files = [tmp_path / f"{number}.json" for number in range(4)]
-    for file in files:
-        subprocess.run([sys.executable, "-c", code, str(file)], check=True)
-    assert len({file.read_bytes() for file in files}) == 1
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "another")], check=True)
+    train_tokenizer(captions, 90, tmp_path / "this")
+    assert (tmp_path / "another").read_bytes() == (tmp_path / "this").read_bytes()
 
 
 def test_tokenizers_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ WORLD = 2
 SIZES = {"2": 2, "4": 1, "uneven": 3}
 """By the number of micro-batches of each process, the pairs in one; all four pairs at once: test_parallel.py."""
 RECOMPUTE = {"2": "selective", "4": "full", "uneven": "none"}
+SPREAD = [("ddp", "4"), ("ddp", "uneven"), ("fsdp", "2"), ("fsdp", "uneven")]
+"""How, and in how many micro-batches, each family is."""
 
 IN_TWO = {"ddp": {"mode": "ddp", "micro_batch_size": 2}, "fsdp": {"mode": "fsdp", "micro_batch_size": 2}}
 
@@ -35,7 +37,7 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, float]]] = {
         {"mode": mode, "micro_batch_size": SIZES[count], "recompute": RECOMPUTE[count]},
         {},
     )
-    for family, mode, count in product(FAMILIES, ("ddp", "fsdp"), SIZES)
+    for family, (mode, count) in product(FAMILIES, SPREAD)
 } | {
     "patch dropout": (clip_that_drops_patches(), IN_TWO["fsdp"], {}),
     "masked padding": (mammut_that(text_pooling="mean_valid"), IN_TWO["ddp"], {}),

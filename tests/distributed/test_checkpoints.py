@@ -1,6 +1,5 @@
 """Checkpoints of several processes: saved under one layout, loaded under any other, the same to the last bit."""
 
-import multiprocessing
 import os
 import resource
 import signal
@@ -16,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from gloo_processes import Results, run_processes
+from gloo_processes import Results, forking, run_processes
 from mammut_clip.config.load import validate
 from mammut_clip.config.model import load_model_config
 from mammut_clip.config.run import RunConfig
@@ -261,9 +260,7 @@ def test_a_dead_process_does_not_keep_the_others_waiting(tmp_path: Path) -> None
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mammut_clip.train.checkpoint", "mammut_clip.models", "torch._dynamo"])
-    processes = [context.Process(target=write_until_the_other_dies, args=(rank, port, tmp_path)) for rank in range(2)]
+    processes = [forking().Process(target=write_until_the_other_dies, args=(rank, port, tmp_path)) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:

@@ -1,6 +1,7 @@
 """Real processes under torchrun on gloo: the same run on one and two of them, sharded and not, and across both."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,9 +53,21 @@ def one(tmp_path_factory: pytest.TempPathFactory, data: Path) -> RunDir:
     return train(tmp_path_factory.mktemp("runs"), data, "one", 1)
 
 
+@pytest.fixture(scope="module")
+def fsdp(tmp_path_factory: pytest.TempPathFactory, data: Path) -> RunDir:
+    return train(tmp_path_factory.mktemp("runs"), data, "two", 2, "parallel.mode=fsdp")
+
+
+@pytest.fixture(scope="module")
+def ddp(tmp_path_factory: pytest.TempPathFactory, data: Path) -> RunDir:
+    return train(tmp_path_factory.mktemp("runs"), data, "two", 2, "parallel.mode=ddp")
+
+
 @pytest.mark.parametrize("mode", ["fsdp", "ddp"])
-def test_two_processes_give_the_losses_and_results_of_one(one: RunDir, tmp_path: Path, data: Path, mode: str) -> None:
-    two = train(tmp_path, data, mode, 2, f"parallel.mode={mode}")
+def test_two_processes_give_the_losses_and_results_of_one(
+    one: RunDir, mode: str, request: pytest.FixtureRequest
+) -> None:
+    two: RunDir = request.getfixturevalue(mode)
     assert len(losses(one)) == 20
     assert losses(two) == pytest.approx(losses(one), abs=1e-4)
     assert two.manifest is not None
@@ -65,15 +78,16 @@ def test_two_processes_give_the_losses_and_results_of_one(one: RunDir, tmp_path:
         assert results[task] == pytest.approx(record.metrics, abs=0.02)
 
 
-def test_a_run_moves_between_one_and_two_processes(one: RunDir, tmp_path: Path, data: Path) -> None:
-    run = train(tmp_path, data, "moved", 2)
+def test_a_run_moves_between_one_and_two_processes(one: RunDir, fsdp: RunDir, tmp_path: Path, data: Path) -> None:
+    run = RunDir(tmp_path / "single" / fsdp.path.name)
+    shutil.copytree(fsdp.path, run.path)
     # As if it had been killed after the checkpoint at 1,024 samples of two processes.
     run.remove_checkpoint(run.checkpoints[-1])
     run.status_file.unlink()
     assert run.checkpoints[-1].samples_seen == 1024
     marker = json.loads((run.checkpoints[-1].path / "complete").read_text())
     assert (marker["samples_seen"], marker["world_size"]) == (1024, 2)
-    moved = train(tmp_path, data, "moved", 1)
+    moved = train(tmp_path, data, run.path.name, 1, "parallel.mode=fsdp")
     assert losses(moved) == pytest.approx(losses(one), abs=1e-4)
 
 

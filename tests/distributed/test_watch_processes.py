@@ -4,7 +4,6 @@ One scenario is one set of three processes. They are forked from a server that h
 """
 
 import ctypes
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -21,6 +20,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from gloo_processes import forking
 from mammut_clip.distributed import Process
 from mammut_clip.train.watch import Limits, Watch
 
@@ -78,8 +78,7 @@ def rank_main(rank: int, body: Body, hang_after: float, limits: Limits, folder: 
 
 
 def start(body: Body, hang_after: float, limits: Limits, folder: Path) -> list[ForkServerProcess]:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch.distributed", "mammut_clip.train.watch"])
+    context = forking()
     arguments = [(rank, body, hang_after, limits, folder) for rank in range(WORLD)]
     processes = [context.Process(target=rank_main, args=given, daemon=True) for given in arguments]
     for process in processes:

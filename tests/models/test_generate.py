@@ -277,13 +277,12 @@ def best_of_all(model: Captioner, image: Tensor, longest: int, penalty: float) -
     words = range(1, start(model))
     best, best_score = [], -math.inf
     for count in range(longest):
-        for middle in itertools.product(words, repeat=count):
-            whole = [*middle] if count == longest - 1 else [*middle, end(model)]
-            ids = torch.tensor([[start(model), *whole]])
-            logp = log_probabilities(model, image[None], ids)[0]
-            score = sum(float(logp[place, token]) for place, token in enumerate(whole)) / len(whole) ** penalty
-            if score > best_score:
-                best, best_score = ids[0].tolist(), score
+        last = [] if count == longest - 1 else [end(model)]
+        ids = torch.tensor([[start(model), *middle, *last] for middle in itertools.product(words, repeat=count)])
+        logp = log_probabilities(model, image.expand(len(ids), *image.shape), ids)[:, :-1]
+        scores = logp.gather(-1, ids[:, 1:, None]).sum(dim=(1, 2)) / (count + len(last)) ** penalty
+        if scores.max() > best_score:
+            best, best_score = ids[int(scores.argmax())].tolist(), float(scores.max())
     return best
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from checkpoint_case import ONE, Case
 
+from gloo_processes import forking
 from mammut_clip.runs.layout import RunDir
 from mammut_clip.train.checkpoint import CheckpointWriter
 
@@ -17,10 +18,8 @@ CHANGES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmt
 
 
 def start(target: Callable[..., None], *arguments: Any, **options: Any) -> multiprocessing.process.BaseProcess:
-    """A process of its own; torch and the program are loaded once for all of them."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mammut_clip.train.checkpoint", "mammut_clip.models", "timm.optim"])
-    process = context.Process(target=target, args=arguments, kwargs=options)
+    """A process of its own."""
+    process = forking().Process(target=target, args=arguments, kwargs=options)
     process.start()
     return process
 

@@ -19,6 +19,8 @@ import yaml
 from alone import losses, train, weights
 from killable_job import Job
 
+from mammut_clip.config.load import validate
+from mammut_clip.config.run import RunConfig
 from mammut_clip.runs.layout import RunDir
 
 MakeRun = Callable[..., RunDir]
@@ -51,9 +53,9 @@ def test_a_truncated_checkpoint_is_passed_over_for_the_one_before(
     assert damaged.checkpoints[-1].damage() is None
 
 
-def start(folder: Path, shards: Path, processes: int, runs: Path | None = None) -> Job:
-    """A run of STEPS steps in `folder`, or below `runs`, as a user starts it; the same again goes on with it."""
-    values: dict[str, Any] = {
+def values_of(shards: Path) -> dict[str, Any]:
+    """A run of STEPS steps."""
+    return {
         "name": "a-run",
         "model": "mammut_toy-XS",
         "samples_seen": STEPS * BATCH,
@@ -65,8 +67,12 @@ def start(folder: Path, shards: Path, processes: int, runs: Path | None = None) 
         "checkpoint": {"every": 4 * BATCH, "keep_last": 2},
         "parallel": {"threads": 1, "mode": "fsdp"},
     }
+
+
+def start(folder: Path, shards: Path, processes: int, runs: Path | None = None) -> Job:
+    """The run in `folder`, or below `runs`, as a user starts it; the same again goes on with it."""
     config = folder / "config.yaml"
-    config.write_text(yaml.safe_dump(values))
+    config.write_text(yaml.safe_dump(values_of(shards)))
     return Job([str(config), "--runs", str(runs or folder), "--device", "cpu"], folder / "output", processes)
 
 
@@ -81,10 +87,10 @@ def rows_since(run: RunDir, began: float) -> int:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, toy_shards: Path) -> RunDir:
     """The run of `start`, on one process."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    with start(folder, toy_shards, 1) as job:
-        assert job.wait() == 0, job.text
-    return run_in(folder)
+    config = validate(RunConfig, values_of(toy_shards), "test")
+    run = RunDir.create(tmp_path_factory.mktemp("undisturbed"), config)
+    train(run)
+    return run
 
 
 def test_each_signal_has_its_exit_code_and_the_run_goes_on(
@@ -106,8 +112,9 @@ def test_each_signal_has_its_exit_code_and_the_run_goes_on(
 
 
 @pytest.mark.distributed
-def test_a_job_that_is_stopped_and_loses_a_rank_ends_well_on_more_processes(
-    undisturbed: RunDir, tmp_path: Path, toy_shards: Path
+@pytest.mark.parametrize("processes", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_a_job_that_is_stopped_and_loses_a_rank_ends_well_on_other_processes(
+    undisturbed: RunDir, tmp_path: Path, toy_shards: Path, processes: int
 ) -> None:
     run = run_in(tmp_path)
     began = time.time()
@@ -130,7 +137,7 @@ def test_a_job_that_is_stopped_and_loses_a_rank_ends_well_on_more_processes(
     last_word = [line for line in job.text.splitlines() if line.startswith("[rank0]")][-1]  # torchrun's own come after
     assert run.status.last_error is not None and run.status.last_error in last_word
 
-    with start(tmp_path, toy_shards, 4) as job:
+    with start(tmp_path, toy_shards, processes) as job:
         assert job.wait() == 0, job.text
     assert [samples for samples, _ in losses(run)] == [samples for samples, _ in losses(undisturbed)]
     assert [loss for _, loss in losses(run)] == pytest.approx([loss for _, loss in losses(undisturbed)], abs=1e-4)

@@ -138,6 +138,11 @@ def test_workers_and_threads_end_with_the_run_however_it_ends(
         train(make_run(name="failed", data=data(shards, workers=2)))
     assert caught.tb is not None
     assert not multiprocessing.active_children()
+    for thread in set(threading.enumerate()) - threads:
+        # Queues of the DataLoader's workers are closed without a wait: their threads may need a moment more. No thread
+        # of ours has this name.
+        if thread.name == "QueueFeederThread":
+            thread.join(60)
     assert {thread for thread in threading.enumerate() if thread.is_alive()} <= threads
 
 

@@ -76,7 +76,7 @@ sys.exit(128 + number)
 @pytest.mark.parametrize(
     ("number", "options"),
     [
-        (signal.SIGTERM, []),
+        pytest.param(signal.SIGTERM, [], marks=pytest.mark.slow),  # a training gets it in test_crashes.py
         (signal.SIGINT, []),
         (signal.SIGUSR1, ["--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"]),
     ],

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from gloo_processes import forking
 from mammut_clip.data.toy_shards import write_toy_train
 from mammut_clip.distributed import Process
 from mammut_clip.runs.layout import RunDir
@@ -60,7 +61,8 @@ def test_others_get_signs_of_life_until_the_index_is_there(make_run: MakeRun, un
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    mp.spawn(_rank, (port, str(run.path)), nprocs=2)
+    forking()
+    mp.start_processes(_rank, (port, str(run.path)), nprocs=2, start_method="forkserver")
     found = [json.loads((run.path / f"{rank}.json").read_text()) for rank in range(2)]
     assert found[0]["heard"] == found[1]["heard"] == [False] * SHARDS + [True]
     assert found[0]["positions"] == list(range(0, 32, 2))

@@ -34,6 +34,8 @@ from mammut_clip.data.tokenizer import Tokenizer
 _BATCHES_AHEAD = 2
 _GRACE = 600
 """Seconds that a worker outlives a SIGTERM: the trainer gets the same signal and still needs it for its last step."""
+_LAST_SECONDS = 5.0
+"""How long a killed worker is waited for: one that hangs in the kernel does not even hear that."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def _end(batches: Generator[Batch, None, None], pieces: Any, workers: set[BasePr
     for worker in workers:
         if worker.is_alive():
             worker.kill()
+            worker.join(_LAST_SECONDS)
 
 
 def _groups(pieces: Iterator[Piece | _Failure], workers: int) -> Iterator[list[Piece]]:

@@ -1,6 +1,5 @@
 """Known laws are recovered, the published one among them; bad points are refused by row."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +7,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import least_squares
+from scipy.optimize import curve_fit, least_squares
 
 from mammut_clip.config.errors import InputError
+from mammut_clip.config.fit import ExponentPrior, ResidualName
 from mammut_clip.fit import FORMS, fit_law
+from mammut_clip.fit.optimise import Objective
 
 PUBLISHED = {"a": 57.862083, "b": float(np.exp(18.391321)), "c": -0.226604, "d": 0.111169}
 
@@ -32,16 +33,6 @@ def test_published_law_of_figure_1(figure1: pd.DataFrame) -> None:
     assert law.converged and law.fit.starts_agreeing == law.fit.starts <= 16 and not law.at_bound
 
 
-def test_a_law_takes_at_most_50_ms(figure1: pd.DataFrame) -> None:
-    x, y = figure1["C"].to_numpy(), figure1["error"].to_numpy()
-    times = []
-    for _ in range(9):
-        start = time.perf_counter()
-        fit_law(x, y)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.05
-
-
 laws = st.fixed_dictionaries(
     {
         "level": st.floats(0.3, 1.0),
@@ -55,20 +46,90 @@ laws = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.parametrize("residuals", ["raw", "log"])
-@pytest.mark.parametrize("name", sorted(FORMS))
-@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("residuals", ["raw", "log", "logit"])
+@pytest.mark.parametrize("name", sorted(set(FORMS) - {"broken_power"}))
+@settings(max_examples=30, deadline=None)
 @given(drawn=laws)
-def test_noise_free_laws_are_recovered(name: str, residuals: str, drawn: dict[str, float]) -> None:
+def test_noise_free_laws_are_recovered(name: str, residuals: ResidualName, drawn: dict[str, float]) -> None:
     x = drawn["first"] * np.logspace(0, drawn["decades"], int(drawn["points"]))
     shift = drawn["first"] * 10 ** (drawn["bend"] * drawn["decades"])
-    anchor = shift if name != "power" else x[0]
-    full = {"a": drawn["level"] * anchor ** drawn["alpha"], "b": shift, "c": -drawn["alpha"], "d": drawn["d"]}
+    anchor = shift if "b" in FORMS[name].parameters else x[0]
+    full = {"a": 0.6 * drawn["level"] * anchor ** drawn["alpha"], "b": shift, "c": -drawn["alpha"], "d": drawn["d"]}
     params = {key: full[key] for key in FORMS[name].parameters}
     law = fit_law(x, FORMS[name].evaluate(params, x), name, residuals=residuals)
     assert law.converged
     for key, value in params.items():
         assert law.params[key] == pytest.approx(value, rel=1e-6), key
+
+
+def test_a_broken_law_is_recovered() -> None:
+    truth = {"a": 4.0, "c0": -0.08, "b": 3e8, "c1": -0.3, "f": 0.5}
+    x = np.geomspace(1e5, 1e12, 30)
+    law = fit_law(x, FORMS["broken_power"].evaluate(truth, x), "broken_power", residuals="log")
+    assert law.converged
+    assert law.params == pytest.approx(truth, rel=1e-5)
+
+
+def test_a_rising_line_is_numpys(figure1: pd.DataFrame) -> None:
+    x, y = figure1["C"].to_numpy(), figure1["C"].to_numpy() ** 0.7 * (1 + figure1["error"].to_numpy())
+    law = fit_law(x, y, "line", residuals="log")
+    slope, level = np.polyfit(np.log(x), np.log(y), 1)
+    assert (law.params["c"], np.log(law.params["a"])) == pytest.approx((slope, level), rel=1e-8)
+
+
+def test_weights_are_those_of_curve_fit() -> None:
+    rng = np.random.default_rng(5)
+    x = np.geomspace(1e6, 1e11, 20)
+    y = FORMS["saturation"].evaluate(PUBLISHED, x) + rng.normal(0, 0.02, 20)
+    weights = rng.uniform(0.2, 5.0, 20)
+    law = fit_law(x, y, weights=weights)
+
+    def curve(x: np.ndarray, level: float, log_shift: float, c: float, d: float) -> np.ndarray:
+        return level * (x / 1e8 + np.exp(log_shift)) ** c + d
+
+    theirs, _ = curve_fit(curve, x, y, p0=[0.8, 0.0, -0.25, 0.1], sigma=weights**-0.5, maxfev=20_000, xtol=1e-14)
+    assert law.predict(x) == pytest.approx(curve(x, *theirs), abs=1e-7)
+
+
+def test_hubers_loss_is_scipys() -> None:
+    rng = np.random.default_rng(6)
+    x = np.geomspace(1e6, 1e11, 25)
+    y = FORMS["saturation_no_floor"].evaluate(PUBLISHED, x) * np.exp(rng.standard_t(1.5, 25) * 0.02)
+    law = fit_law(x, y, "saturation_no_floor", objective=Objective("log", huber_delta=0.01))
+    theirs = least_squares(
+        lambda p: (p[0] - np.exp(p[2]) * np.log(x / 1e8 + np.exp(p[1]))) - np.log(y),
+        [-0.2, 0.0, -1.5],
+        loss="huber",
+        f_scale=0.01,
+        xtol=1e-15,
+        ftol=1e-15,
+        gtol=1e-15,
+    )
+    assert law.fit.cost == pytest.approx(2 * theirs.cost, rel=1e-9)
+    assert law.params["c"] == pytest.approx(-np.exp(theirs.x[2]), rel=1e-5)
+    squares = fit_law(x, y, "saturation_no_floor", residuals="log")
+    assert np.median(np.abs(np.log(law.predict(x) / y))) < np.median(np.abs(np.log(squares.predict(x) / y)))
+
+
+def test_a_prior_pulls_where_the_data_are_silent_and_gives_way_where_they_speak() -> None:
+    rng = np.random.default_rng(7)
+    prior = Objective("log", prior=ExponentPrior())
+    for points, decades, pulled in ((6, 1.5, True), (60, 5.0, False)):
+        x = np.geomspace(1e8, 1e8 * 10**decades, points)
+        y = FORMS["saturation"].evaluate({**PUBLISHED, "c": -0.45, "a": 0.8 * 1e8**0.45}, x) * np.exp(
+            rng.normal(0, 0.01, points)
+        )
+        free, held = fit_law(x, y, residuals="log"), fit_law(x, y, objective=prior)
+        nearer = abs(np.log(held.params["c"] / -0.2)) < abs(np.log(free.params["c"] / -0.2))
+        assert nearer and (abs(held.params["c"] / free.params["c"] - 1) > 0.2) == pulled
+
+
+def test_aicc_is_its_formula() -> None:
+    rng = np.random.default_rng(8)
+    x = np.geomspace(1e3, 1e8, 14)
+    law = fit_law(x, 2 * x**-0.2 * np.exp(rng.normal(0, 0.03, 14)), "power", residuals="log")
+    assert law.aicc == pytest.approx(14 * np.log(law.fit.cost / 14) + 2 * 3 + 2 * 3 * 4 / (14 - 3 - 1))
+    assert fit_law(x[:4], [0.9, 0.5, 0.4, 0.2], "power").aicc is None
 
 
 @settings(max_examples=25, deadline=None)
@@ -90,23 +151,6 @@ def test_no_worse_than_an_independent_optimiser(seed: int, noise: float) -> None
         for a in (0.1, 0.4)
     )
     assert law.sse <= best * (1 + 1e-6)
-
-
-@pytest.mark.parametrize("name", sorted(FORMS))
-def test_derivatives_agree_with_finite_differences(name: str) -> None:
-    form, x = FORMS[name], np.geomspace(1e-3, 1e3, 9)
-    theta = np.array([np.log(0.4), np.log(0.05), np.log(0.3), 0.1])
-    theta = np.delete(theta, 1)[:2] if name == "power" else theta[: len(form.parameters)]
-    exact, exact_natural = form.jacobian(theta[None], x)[0], form.natural_jacobian(theta, 7.0)
-    for i in range(len(theta)):
-        step = np.zeros(len(theta))
-        step[i] = 1e-6
-        numeric = (form.value((theta + step)[None], x) - form.value((theta - step)[None], x))[0] / 2e-6
-        np.testing.assert_allclose(exact[:, i], numeric, atol=1e-8)
-        natural = (form.natural(theta + step, 7.0) - form.natural(theta - step, 7.0)) / 2e-6
-        np.testing.assert_allclose(exact_natural[:, i], natural, rtol=1e-6, atol=1e-8)
-    params = dict(zip(form.parameters, form.natural(theta, 7.0), strict=True))
-    np.testing.assert_allclose(form.evaluate(params, 7.0 * x), form.value(theta[None], x)[0], rtol=1e-12)
 
 
 def test_standard_errors_match_the_spread_of_refits() -> None:

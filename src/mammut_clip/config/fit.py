@@ -9,34 +9,31 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from mammut_clip.config.base import Config
+from mammut_clip.config.fit_compare import CompareConfig
+from mammut_clip.config.fit_points import Frontier, FrontierName
+from mammut_clip.config.fit_rows import Filter, RowSpec, TableSource, UnitName, XName
 
-FormName = Literal["power", "saturation", "saturation_no_floor"]
-ResidualName = Literal["raw", "log"]
-UnitName = Literal["accuracy", "percent", "error"]
-XName = Literal["gflops_paper", "gflops_exact", "samples_seen"]
-FrontierName = Literal["all", "best_per_cell", "bins", "non_dominated"]
-BootstrapName = Literal["residual", "case"]
+__all__ = [  # with what every kind of spec shares
+    "BootstrapConfig",
+    "Filter",
+    "FormName",
+    "Frontier",
+    "FrontierName",
+    "HeldOut",
+    "LawSpec",
+    "ResidualName",
+    "RowSpec",
+    "TableSource",
+    "UnitName",
+    "XName",
+]
 
-
-class Filter(Config):
-    """Keep the rows whose value in one column meets every condition given here."""
-
-    column: str
-    """Column of the results table (after `columns` of the spec has renamed it)."""
-    equals: str | float | None = None
-    """The value is this."""
-    one_of: tuple[str | float, ...] | None = None
-    """The value is one of these."""
-    at_least: float | None = None
-    """The value is this or more."""
-    at_most: float | None = None
-    """The value is this or less."""
-
-    @model_validator(mode="after")
-    def _has_a_condition(self) -> Self:
-        if all(v is None for v in (self.equals, self.one_of, self.at_least, self.at_most)):
-            raise ValueError("expected at least one of equals, one_of, at_least, at_most")
-        return self
+SingleFormName = Literal[
+    "power", "saturation_no_floor", "saturation", "bounded_no_floor", "bounded", "broken_power", "line"
+]
+FormName = Literal[SingleFormName, "auto", "average"]
+ResidualName = Literal["raw", "log", "logit"]
+BootstrapName = Literal["residual", "cells", "runs"]
 
 
 class HeldOut(Config):
@@ -57,71 +54,80 @@ class HeldOut(Config):
         return self
 
 
-class Frontier(Config):
-    """Which of the points a law is fitted to."""
-
-    method: FrontierName = "non_dominated"
-    """all: every row. best_per_cell: the lowest error of each model x samples seen. bins: the lowest error of
-    each geometric bin of x, then only strictly decreasing ones. non_dominated: rows that none with less x
-    beats."""
-    bin_factor: Annotated[float, Field(gt=1)] | None = None
-    """Ratio of the upper to the lower edge of a bin; for `bins` only, 2 where it is not given."""
-
-    @model_validator(mode="after")
-    def _bins_only(self) -> Self:
-        if self.bin_factor is not None and self.method != "bins":
-            raise ValueError(f"bin_factor belongs to method: bins, not to {self.method}")
-        return self
-
-
 class BootstrapConfig(Config):
     """How the uncertainty of a law is drawn."""
 
     method: BootstrapName = "residual"
-    """residual: refit to the law plus redrawn residuals. case: refit to points drawn with replacement."""
+    """residual: refit to the law plus redrawn residuals. cells: draw cells (model x samples seen), each with all its
+    runs, with replacement and find the frontier anew. runs: the same with single runs."""
     count: Annotated[int, Field(ge=100, le=100_000)] = 1000
     """Number of refits."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the draws; the same seed gives the same interval."""
 
 
-class LawSpec(Config):
+class ExponentPrior(Config):
+    """What is known of a law's exponent before a point is seen: log-normal in its size.
+
+    The default covers, with two deviations to each side, 0.074 to 0.54: the exponents in compute published for error
+    and excess loss (Kaplan et al. 2020, Hoffmann et al. 2022, Cherti et al. 2023) lie between 0.05 and 0.5.
+    """
+
+    median: Annotated[float, Field(gt=0)] = 0.2
+    """Of -c."""
+    factor: Annotated[float, Field(gt=1)] = 1.65
+    """One standard deviation is this factor up or down."""
+
+
+class Choice(Config):
+    """How `form: auto` chooses among forms and `form: average` weighs them, by held-out extrapolation inside the
+    fitted points."""
+
+    forms: Annotated[tuple[SingleFormName, ...], Field(min_length=1)] = ("bounded_no_floor", "bounded")
+    """The forms that are tried."""
+    cuts: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)] = (
+        1 / 2,
+        1 / 4,
+        1 / 8,
+        1 / 16,
+        1 / 32,
+    )
+    """Each form is fitted to the points with x up to this share of the largest, and scored on those above."""
+
+
+class LawSpec(RowSpec):
     """One law per group, fitted to part of a results table and scored on the rest."""
 
-    title: str = ""
-    """Shown above figures and tables."""
-    table: str | None = None
-    """Path of a CSV or Parquet table or of a sweep's folder, where none is given on the command line."""
-    columns: dict[str, str] = Field(default_factory=dict)
-    """Our column name -> the table's, for tables that are not results.parquet of a sweep; for example
-    {gflops_paper: gflops_total, value: imagenet1k_acc1}."""
-    task: str | None = None
-    """Keep rows of this task; needed where the table has several."""
-    metric: str | None = None
-    """Keep rows of this metric; needed where the table has several."""
-    unit: UnitName
-    """What `value` is: accuracy (0 to 1), percent (accuracy, 0 to 100) or error (fitted as it is)."""
-    x: XName = "gflops_paper"
-    """What the error is a function of. The two FLOP conventions are never mixed in one law."""
-    group: str = "family"
-    """One law for each value of this column."""
-    groups: tuple[str, ...] | None = None
-    """Only these groups, in this order; all, by name, where it is not given."""
-    checkpoints: Literal["final", "all"] = "final"
-    """final: the last checkpoint of each finished run. all: every checkpoint, compute counted up to it (right
-    for constant schedules only: before its end a cosine run is worse than one planned to stop there)."""
-    filters: tuple[Filter, ...] = ()
-    """Applied in this order; the report says how many rows each removed."""
+    kind: Literal["law"] = "law"
+    """What kind of spec this is; see config/fit_kinds.py."""
     frontier: Frontier = Frontier()
     """Which points the law is fitted to."""
     form: FormName = "saturation"
-    """power: a x^c. saturation_no_floor: a (x + b)^c. saturation: a (x + b)^c + d."""
-    residuals: ResidualName = "raw"
+    """power: a x^c. saturation_no_floor: a (x + b)^c. saturation: a (x + b)^c + d. bounded_no_floor: e0 (1 + x/b)^c.
+    bounded: d + (e0 - d) (1 + x/b)^c. broken_power: a x^c0 with one smooth break to c1. line: a x^c, c of either sign.
+    auto: the best of `choice` by rolling held-out extrapolation. average: all of them, weighed by it."""
+    error_at_zero: Annotated[float, Field(gt=0)] = 1.0
+    """e0 of the bounded forms: the error of guessing, such as 0.999 for 1,000 classes."""
+    choice: Choice = Choice()
+    """For `auto` and `average`; the rolling record is shown for every form."""
+    prior: ExponentPrior | None = None
+    """On the exponent; where it is not given, `auto` and `average` use the default prior and single forms none."""
+    residuals: ResidualName | None = None
     """raw: squares of y - f(x), as in the paper. log: squares of log y - log f(x), relative errors count
-    alike."""
+    alike. logit: of log(y / (1 - y)). Where it is not given, `auto` and `average` use log and single forms raw."""
+    huber_delta: Annotated[float, Field(gt=0)] | None = None
+    """Huber's loss beyond residuals of this size, in the units of `residuals`; squares where it is not given."""
+    weights: str | None = None
+    """Column of weights of the squared residuals; only their ratios count."""
+    ask: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Values of x that the report predicts the error at."""
     held_out: HeldOut | None = None
     """Points kept from the fit and predicted by it; none where this is not given."""
+    thresholds: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """The whole procedure again, for the record, without the points whose x is larger than each of these."""
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """Probability that a prediction interval is meant to contain the measurement."""
     bootstrap: BootstrapConfig = BootstrapConfig()
     """How intervals are made."""
+    comparison: CompareConfig = CompareConfig()
+    """What is asked of the comparison of the groups."""

@@ -14,6 +14,7 @@ from mammut_clip.config.errors import InputError
 from mammut_clip.config.fit import BootstrapName
 from mammut_clip.fit.forms import Array
 from mammut_clip.fit.optimise import Fit
+from mammut_clip.fit.redraw import Redrawn
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,12 @@ class Bootstrap:
     method: BootstrapName = "residual"
     count: int = 1000
     seed: int = 0
+    rows: Redrawn | None = None
+    """For cells and runs: the rows that are drawn from. Without it each fitted point is a run of its own."""
+
+
+RESIDUALS = Bootstrap()
+"""A thousand refits to redrawn residuals."""
 
 
 @lru_cache(maxsize=256)
@@ -35,19 +42,13 @@ def ensemble(fit: Fit, bootstrap: Bootstrap) -> Array:
             f"{len(fit.form.parameters)} parameters of {fit.form.name};"
             " take a form with fewer parameters or hold out less"
         )
-    rng = np.random.default_rng([bootstrap.seed, 1])
-    if bootstrap.method == "case":
-        weights = _case_weights(rng, len(fit.x), len(fit.form.parameters), bootstrap.count)
-        return fit.refit(np.repeat(fit.y[None], bootstrap.count, axis=0), weights).theta
-    model = _model(fit, fit.theta[None], fit.x)[0]
-    scatter = (np.log(fit.y) if fit.residuals == "log" else fit.y) - model
-    # Residuals are smaller than errors: at each point by 1 - leverage, the pull of the point on its own
-    # prediction.
-    scatter = scatter / np.sqrt(np.maximum(1.0 - _leverage(fit), 0.1))
-    scatter = scatter - scatter.mean()
-    replicate = model + scatter[rng.integers(len(scatter), size=(bootstrap.count, len(scatter)))]
-    replicate = np.exp(replicate) if fit.residuals == "log" else replicate
-    return fit.refit(replicate, np.ones_like(replicate)).theta
+    centres = _prior_centres(fit, bootstrap)
+    if bootstrap.method == "residual":
+        y = _redrawn_residuals(fit, bootstrap)
+        return fit.refit(y, np.repeat(fit.weights[None], bootstrap.count, axis=0), centres).theta
+    rows = bootstrap.rows or Redrawn.of_points(fit.x, fit.y, fit.weights)
+    x, y, weights = rows.draw(bootstrap.count, bootstrap.seed, needed=len(fit.form.parameters))
+    return fit.refit(np.repeat(y[None], bootstrap.count, axis=0), weights, centres, x).theta
 
 
 def predict_interval(fit: Fit, x: Array, level: float, bootstrap: Bootstrap) -> tuple[Array, Array]:
@@ -57,55 +58,68 @@ def predict_interval(fit: Fit, x: Array, level: float, bootstrap: Bootstrap) -> 
     degrees of freedom: for a linear model that is the textbook Student interval. Errors are never negative,
     nor are the ends.
     """
-    draws, inflation = _law_draws(fit, x, bootstrap)
-    rng = np.random.default_rng([bootstrap.seed, 3])
-    noise = np.sqrt(fit.cost / fit.degrees_of_freedom) * rng.standard_normal((len(draws), 1))
-    return _ends(fit, draws + inflation * noise, level)
+    return _ends(fit, law_deviates(fit, x, bootstrap) + noise_deviates(fit, bootstrap), level)
 
 
 def law_interval(fit: Fit, x: Array, level: float, bootstrap: Bootstrap) -> tuple[Array, Array]:
     """Lower and upper ends [m] of an interval for the law itself, without the scatter of single runs."""
-    return _ends(fit, _law_draws(fit, x, bootstrap)[0], level)
+    return _ends(fit, law_deviates(fit, x, bootstrap), level)
 
 
 def curves(fit: Fit, x: Array, bootstrap: Bootstrap) -> Array:
     """[count, m]: draws of the law at x [m], from which intervals of anything computed from it follow."""
-    draws, _ = _law_draws(fit, x, bootstrap)
-    return np.exp(draws) if fit.residuals == "log" else draws
+    return fit.objective.space.backward(law_deviates(fit, x, bootstrap))
 
 
-def _law_draws(fit: Fit, x: Array, bootstrap: Bootstrap) -> tuple[Array, Array]:
-    """Refits at x [count, m] in the space of the residuals, and the factor [count, 1] that widens them."""
+def law_deviates(fit: Fit, x: Array, bootstrap: Bootstrap) -> Array:
+    """[count, m]: refits at x in the space of the residuals, widened by the ignorance of the scatter."""
     thetas = ensemble(fit, bootstrap)
+    centre = fit.model(fit.theta[None], x)[0]
+    return np.asarray(centre + _inflation(fit, bootstrap) * (fit.model(thetas, x) - centre))
+
+
+def noise_deviates(fit: Fit, bootstrap: Bootstrap) -> Array:
+    """[count, 1]: scatter of one new measurement in the space of the residuals, widened likewise."""
+    rng = np.random.default_rng([bootstrap.seed, 3])
+    return np.asarray(fit.scatter * _inflation(fit, bootstrap) * rng.standard_normal((bootstrap.count, 1)))
+
+
+def _inflation(fit: Fit, bootstrap: Bootstrap) -> Array:
+    """[count, 1]: sqrt(v / chi2_v)."""
     rng = np.random.default_rng([bootstrap.seed, 2])
     freedom = fit.degrees_of_freedom
-    inflation = np.sqrt(freedom / rng.chisquare(freedom, size=(len(thetas), 1)))
-    centre = _model(fit, fit.theta[None], x)[0]
-    return centre + inflation * (_model(fit, thetas, x) - centre), inflation
+    return np.asarray(np.sqrt(freedom / rng.chisquare(freedom, size=(bootstrap.count, 1))))
+
+
+def _prior_centres(fit: Fit, bootstrap: Bootstrap) -> Array | None:
+    """[count]: the prior's log exponent drawn anew for each refit, so that its own width is in the draws."""
+    prior = fit.objective.prior
+    if prior is None or fit.prior_weight == 0.0:
+        return None
+    rng = np.random.default_rng([bootstrap.seed, 4])
+    return np.log(prior.median) + np.log(prior.factor) * rng.standard_normal(bootstrap.count)
+
+
+def _redrawn_residuals(fit: Fit, bootstrap: Bootstrap) -> Array:
+    """[count, n]: the law plus its residuals in another order, drawn with replacement."""
+    rng = np.random.default_rng([bootstrap.seed, 1])
+    space, root = fit.objective.space, np.sqrt(fit.weights)
+    model = fit.model(fit.theta[None], fit.x)[0]
+    scatter = (space.forward(fit.y) - model) * root
+    # Residuals are smaller than errors: at each point by 1 - leverage, the pull of the point on its own
+    # prediction.
+    scatter = scatter / np.sqrt(np.maximum(1.0 - _leverage(fit), 0.1))
+    scatter = scatter - scatter.mean()
+    drawn = scatter[rng.integers(len(scatter), size=(bootstrap.count, len(scatter)))]
+    return space.backward(model + drawn / root)
 
 
 def _ends(fit: Fit, draws: Array, level: float) -> tuple[Array, Array]:
     low, high = np.quantile(draws, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
-    return (np.exp(low), np.exp(high)) if fit.residuals == "log" else (np.maximum(low, 0.0), np.maximum(high, 0.0))
-
-
-def _model(fit: Fit, theta: Array, x: Array) -> Array:
-    """[S, m] in the space of the residuals."""
-    value = fit.form.value(theta, x / fit.scale)
-    return np.log(np.maximum(value, 1e-300)) if fit.residuals == "log" else value
+    space = fit.objective.space
+    return space.backward(low), space.backward(high)
 
 
 def _leverage(fit: Fit) -> Array:
     q, _ = np.linalg.qr(fit.jacobian[:, ~fit.held])
     return np.einsum("ip,ip->i", q, q)
-
-
-def _case_weights(rng: np.random.Generator, points: int, parameters: int, count: int) -> Array:
-    """How often each point is drawn [count, points]; draws with too few different points for the form are
-    drawn again."""
-    weights = np.zeros((count, points))
-    missing = np.arange(count)
-    while missing.size:
-        weights[missing] = rng.multinomial(points, np.full(points, 1.0 / points), size=missing.size)
-        missing = missing[(weights[missing] > 0).sum(axis=1) < parameters]
-    return weights

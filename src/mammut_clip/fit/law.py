@@ -8,8 +8,10 @@ import numpy as np
 
 from mammut_clip.config.fit import ResidualName
 from mammut_clip.fit.bootstrap import Bootstrap, law_interval, predict_interval
+from mammut_clip.fit.checks import check_points
+from mammut_clip.fit.estimate import Points
 from mammut_clip.fit.forms import Array, Form, get_form
-from mammut_clip.fit.optimise import Fit, check_points, fit_points
+from mammut_clip.fit.optimise import Fit, Objective, fit_points
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,20 @@ class Law:
         return self.n * self.rmse**2
 
     @property
+    def aicc(self) -> float | None:
+        """Akaike's criterion for small samples, in the space of the residuals: lower is better, comparable only between
+        laws of the same points and residuals. None where the points are too few for it."""
+        k = len(self.fit.theta) + 1  # and the scatter
+        if self.n - k - 1 <= 0 or self.fit.cost <= 0:
+            return None
+        return float(self.n * np.log(self.fit.cost / self.n) + 2 * k + 2 * k * (k + 1) / (self.n - k - 1))
+
+    @property
+    def x_range(self) -> tuple[float, float]:
+        """Least and largest x of the fitted points."""
+        return float(self.fit.x.min()), float(self.fit.x.max())
+
+    @property
     def converged(self) -> bool:
         """The search ended at an optimum."""
         return self.fit.converged
@@ -49,20 +65,18 @@ class Law:
         """Parameters that ended at a bound: the points do not determine them."""
         return tuple(name for name, held in zip(self.fit.form.parameters, self.fit.held, strict=True) if held)
 
-    def predict(self, x: float | Sequence[float] | Array) -> Array:
+    def predict(self, x: Points) -> Array:
         """f(x), in the shape of x."""
         return self.fit.form.evaluate(self.params, np.asarray(x, dtype=np.float64))
 
     def predict_interval(
-        self, x: float | Sequence[float] | Array, level: float = 0.95, bootstrap: Bootstrap | None = None
+        self, x: Points, level: float = 0.95, bootstrap: Bootstrap | None = None
     ) -> tuple[Array, Array]:
         """Ends of an interval that a new measurement at x falls into with probability `level`, in the shape
         of x."""
         return self._interval(predict_interval, x, level, bootstrap)
 
-    def law_interval(
-        self, x: float | Sequence[float] | Array, level: float = 0.95, bootstrap: Bootstrap | None = None
-    ) -> tuple[Array, Array]:
+    def law_interval(self, x: Points, level: float = 0.95, bootstrap: Bootstrap | None = None) -> tuple[Array, Array]:
         """Ends of an interval for f(x) itself, without the scatter of single measurements, in the shape of
         x."""
         return self._interval(law_interval, x, level, bootstrap)
@@ -82,6 +96,7 @@ class Law:
             "rmse": self.rmse,
             "sse": self.sse,
             "residuals": self.fit.residuals,
+            "aicc": self.aicc,
             "x_min": float(self.fit.x.min()),
             "x_max": float(self.fit.x.max()),
             "converged": self.converged,
@@ -98,16 +113,20 @@ def fit_law(
     form: str | Form = "saturation",
     *,
     residuals: ResidualName = "raw",
+    objective: Objective | None = None,
+    weights: Array | None = None,
     rows: Sequence[str] | None = None,
 ) -> Law:
-    """Fit a form to points by least squares.
+    """Fit a form to points.
 
-    x: [n] positive, in any unit; y: [n]. `rows` names the points in error messages. Raises InputError for
-    points that cannot be fitted (see `check_points`).
+    x: [n] positive, in any unit; y: [n]; weights: [n] positive factors of the squared residuals. `objective` says in
+    full what `residuals` says in short. `rows` names the points in error messages. Raises InputError for points that
+    cannot be fitted (see `check_points`).
     """
     chosen = get_form(form) if isinstance(form, str) else form
-    xs, ys = check_points(x, y, chosen, residuals, rows)
-    fit = fit_points(xs, ys, chosen, residuals)
+    wanted = objective or Objective(residuals)
+    xs, ys = check_points(x, y, chosen, wanted.residuals, rows)
+    fit = fit_points(xs, ys, chosen, wanted, weights)
     params = dict(zip(chosen.parameters, (float(v) for v in chosen.natural(fit.theta, fit.scale)), strict=True))
     error = chosen.evaluate(params, xs) - ys
     return Law(fit, params, _standard_errors(fit), float(np.sqrt(np.mean(error**2))))

@@ -5,15 +5,15 @@ form under non-negativity; its local minima start at most eight Levenberg-Marqua
 Jacobian.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mammut_clip.config.errors import InputError
-from mammut_clip.config.fit import ResidualName
-from mammut_clip.fit.forms import Array, Form
+from mammut_clip.config.fit import ExponentPrior, ResidualName
+from mammut_clip.fit.forms import TINY, Array, Form
 from mammut_clip.fit.least_squares import Minimum, minimise
+from mammut_clip.fit.residuals import Space, huber_root
 
 STARTS = 8
 _GRADIENT_TOLERANCE = 1e-5
@@ -21,37 +21,69 @@ _EXACT = 1e-24
 """Sums of squares below this share of the data's own are zero to rounding: the direction of such residuals
 says nothing."""
 
+_SHARED_MISFIT = 3.0
+"""Neighbouring points miss a law together, so that n of them say as much as n / 9 independent ones would. Chosen once,
+on the paper's runs up to 1e10 GFLOPs alone (docs/fitting.md)."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a fit minimises."""
+
+    residuals: ResidualName = "raw"
+    huber_delta: float | None = None
+    """Huber's loss beyond residuals of this size; squares where it is None."""
+    prior: ExponentPrior | None = None
+    """What is known of the exponent before any point is seen; forms without an exponent ignore it."""
+
+    @property
+    def space(self) -> Space:
+        """Where residuals are taken."""
+        return Space(self.residuals)
+
+
+RAW_SQUARES = Objective()
+
 
 @dataclass(frozen=True, eq=False)
 class Fit:
     """One fitted curve in internal parameters, with the points it was fitted to."""
 
     form: Form
-    residuals: ResidualName
+    objective: Objective
     x: Array
     """[n], as given."""
     y: Array
     """[n]."""
+    weights: Array
+    """[n]: factors of the squared residuals, mean 1."""
     scale: float
     """Geometric mean of x."""
     theta: Array
     """[P] internal parameters."""
     jacobian: Array
-    """[n, P] of the residuals' model (log y for log residuals) at theta."""
+    """[n, P] of the weighted model, in the space of the residuals, at theta."""
     cost: float
-    """Sum of squared residuals, raw or log as fitted."""
+    """Sum of weighted squared residuals (twice the Huber losses, where those were minimised), without the prior."""
+    prior_weight: float
+    """Root of the prior's weight: scatter of a residual over the prior's deviation; 0 without a prior."""
     gradient: float
     """Largest cosine between the residuals and a column of the Jacobian; 0 at an optimum."""
     starts: int
     starts_agreeing: int
     """Starts that ended within 1e-6 (relative) of the least sum of squares."""
-    held: np.ndarray
-    """[P] bool: parameters that ended at a bound."""
+    held: NDArray[np.bool_]
+    """[P]: parameters that ended at a bound."""
+
+    @property
+    def residuals(self) -> ResidualName:
+        """Name of the space of the residuals."""
+        return self.objective.residuals
 
     @property
     def converged(self) -> bool:
         """The gradient vanishes, or the curve passes through every point to rounding."""
-        spread = float(np.sum(_target(self.y, self.residuals) ** 2))
+        spread = float(np.sum(self.objective.space.forward(self.y) ** 2))
         return self.gradient < _GRADIENT_TOLERANCE or self.cost <= _EXACT * max(spread, 1.0)
 
     @property
@@ -59,128 +91,135 @@ class Fit:
         """Points less parameters that the data determine."""
         return len(self.x) - int((~self.held).sum())
 
-    def refit(self, y: Array, weights: Array) -> Minimum:
-        """The same form for replicates y [S, n] with weights [S, n], each started at this fit."""
+    @property
+    def scatter(self) -> float:
+        """Standard deviation of one residual of weight 1 about the law; needs a degree of freedom."""
+        return float(np.sqrt(self.cost / self.degrees_of_freedom))
+
+    def model(self, theta: Array, x: Array) -> Array:
+        """[S, m]: curves of theta [S, P] at x [m] (not scaled), in the space of the residuals."""
+        return self.objective.space.forward(self.form.value(theta, x / self.scale))
+
+    def problems(self, count: int) -> "Problem":
+        """The minimised problem, `count` times over."""
+        return Problem.repeated(
+            self.form, self.objective, self.x / self.scale, self.y, self.weights, self.prior_weight, count
+        )
+
+    def refit(self, y: Array, weights: Array, centres: Array | None = None, x: Array | None = None) -> Minimum:
+        """The same form for replicates y [S, m] with weights [S, m], each started at this fit.
+
+        x: [m], the fitted points' where not given. centres: [S] medians of the prior's log exponent.
+        """
+        at = (self.x if x is None else x) / self.scale
         start = np.repeat(self.theta[None], len(y), axis=0)
-        lower, upper = self.form.bounds(self.x / self.scale, np.maximum(self.y, y.max(axis=0)))
-        return _search(self.form, self.x / self.scale, y, weights, self.residuals, start, lower, upper)
+        lower, upper = self.form.bounds(at, y.max(axis=0))
+        problem = Problem(self.form, self.objective, at, y, weights, self.prior_weight, centres)
+        return minimise(problem.residuals, start, lower, upper)
 
 
-def fit_points(x: Array, y: Array, form: Form, residuals: ResidualName = "raw") -> Fit:
-    """Least squares of a form to points that `check_points` has passed. x, y: [n]."""
+def fit_points(x: Array, y: Array, form: Form, objective: Objective = Objective(), weights: Array | None = None) -> Fit:
+    """The best curve of a form through points that `check_points` has passed. x, y, weights: [n]."""
+    weights = np.ones_like(y) if weights is None else weights / weights.mean()
     scale = float(np.exp(np.mean(np.log(x))))
-    scaled = x / scale
-    starts = _starts(form, scaled, y, residuals)
-    lower, upper = form.bounds(scaled, y)
-    repeated = np.repeat(y[None], len(starts), axis=0)
-    found = _search(form, scaled, repeated, np.ones_like(repeated), residuals, starts, lower, upper)
+    starts = _starts(form, x / scale, y, objective, weights)
+    prior_weight = _prior_weight(x / scale, y, form, objective, weights, starts)
+    problem = Problem.repeated(form, objective, x / scale, y, weights, prior_weight, len(starts))
+    lower, upper = form.bounds(x / scale, y)
+    found = minimise(problem.residuals, starts, lower, upper)
     best = int(np.argmin(found.cost))
-    cost = float(found.cost[best])
-    tolerance = 1e-6 * cost + _EXACT * max(float(np.sum(_target(y, residuals) ** 2)), 1e-300)
+    least = float(found.cost[best])
+    spread = float(np.sum(objective.space.forward(y) ** 2))
     theta = found.theta[best]
-    jacobian = form.jacobian(theta[None], scaled)[0]
-    if residuals == "log":
-        jacobian = jacobian / form.value(theta[None], scaled)[0][:, None]
+    r, jacobian = problem.residuals(theta[None], np.array([best]))
     return Fit(
         form=form,
-        residuals=residuals,
+        objective=objective,
         x=x,
         y=y,
+        weights=weights,
         scale=scale,
         theta=theta,
-        jacobian=jacobian,
-        cost=cost,
+        jacobian=jacobian[0, : len(x)],
+        cost=float(np.sum(r[0, : len(x)] ** 2)),
+        prior_weight=prior_weight,
         gradient=float(found.gradient[best]),
         starts=len(starts),
-        starts_agreeing=int((found.cost <= cost + tolerance).sum()),
+        starts_agreeing=int((found.cost <= least * (1 + 1e-6) + _EXACT * max(spread, TINY)).sum()),
         held=found.held[best],
     )
 
 
-def check_points(
-    x: Sequence[float] | Array,
-    y: Sequence[float] | Array,
-    form: Form,
-    residuals: ResidualName = "raw",
-    rows: Sequence[str] | None = None,
-) -> tuple[Array, Array]:
-    """x and y as float arrays [n] fit for a fit. Raises InputError that names the rows which are not.
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """S problems of one form at the same x, as residuals whose squares are summed."""
 
-    Two rows with the same x and y are one row counted twice and refused, unless `rows` names them
-    differently: runs that are known to be two may well agree.
-    """
-    xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    if xs.ndim != 1 or xs.shape != ys.shape:
-        raise InputError(f"x and y must be two lists of one length, got shapes {xs.shape} and {ys.shape}")
-    names = [f"row {i}" for i in range(len(xs))] if rows is None else list(rows)
-    _refuse(~np.isfinite(xs), names, xs, "x is not a finite number")
-    _refuse(~np.isfinite(ys), names, ys, "y is not a finite number")
-    _refuse(xs <= 0, names, xs, "x must be positive")
-    _refuse(ys < 0, names, ys, "y must not be negative")
-    if residuals == "log":
-        _refuse(ys <= 0, names, ys, "y must be positive for log residuals")
-    if rows is None or len(set(names)) < len(names):
-        seen: dict[tuple[float, float], str] = {}
-        for name, pair in zip(names, zip(xs.tolist(), ys.tolist(), strict=True), strict=True):
-            if pair in seen:
-                raise InputError(f"{name} repeats {seen[pair]}: the same x ({pair[0]:g}) and y ({pair[1]:g})")
-            seen[pair] = name
-    distinct, needed = len(np.unique(xs)), len(form.parameters)
-    if distinct < needed:
-        raise InputError(
-            f"{form.name} has {needed} parameters ({', '.join(form.parameters)}) and needs at least {needed} "
-            f"points at different x, got {len(xs)} points at {distinct}"
-        )
-    return xs, ys
+    form: Form
+    objective: Objective
+    x: Array
+    """[n], scaled."""
+    y: Array
+    """[S, n]."""
+    weights: Array
+    """[S, n]."""
+    prior_weight: float
+    centres: Array | None = None
+    """[S]: medians of the prior's log exponent, where they differ from the prior's own."""
 
+    @classmethod
+    def repeated(
+        cls, form: Form, objective: Objective, x: Array, y: Array, weights: Array, prior_weight: float, count: int
+    ) -> "Problem":
+        """The same problem for each of `count` starts."""
+        return cls(form, objective, x, np.repeat(y[None], count, 0), np.repeat(weights[None], count, 0), prior_weight)
 
-def _refuse(bad: np.ndarray, names: list[str], values: Array, reason: str) -> None:
-    where = np.flatnonzero(bad)
-    if not where.size:
-        return
-    shown = ", ".join(f"{names[i]} ({values[i]:g})" for i in where[:8])
-    more = f" and {where.size - 8} more" if where.size > 8 else ""
-    raise InputError(f"{reason}: {shown}{more}")
+    def residuals(self, theta: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
+        """Residuals [A, n] (one more with a prior) and Jacobian [A, n, P] of the problems in rows [A]."""
+        space, root = self.objective.space, np.sqrt(self.weights[rows])
+        value, jac = self.form.value(theta, self.x), self.form.jacobian(theta, self.x)
+        jac = jac * space.slope(value)[..., None]
+        r = space.forward(value) - space.forward(self.y[rows])
+        if self.objective.huber_delta is not None:
+            r, slope = huber_root(r, self.objective.huber_delta)
+            jac = jac * slope[..., None]
+        r, jac = root * r, root[..., None] * jac
+        if self.prior_weight == 0.0:
+            return r, jac
+        return self._with_prior(theta, rows, r, jac)
 
-
-def _target(y: Array, residuals: ResidualName) -> Array:
-    return np.log(y) if residuals == "log" else y
+    def _with_prior(self, theta: Array, rows: NDArray[np.intp], r: Array, jac: Array) -> tuple[Array, Array]:
+        exponent, prior = self.form.exponent, self.objective.prior
+        assert exponent is not None and prior is not None
+        centre = np.log(prior.median) if self.centres is None else self.centres[rows]
+        row = np.zeros((len(theta), 1, theta.shape[1]))
+        row[:, 0, exponent] = self.prior_weight
+        pull = self.prior_weight * (theta[:, exponent] - centre)
+        return np.concatenate([r, pull[:, None]], axis=1), np.concatenate([jac, row], axis=1)
 
 
-def _search(
-    form: Form,
-    x: Array,
-    y: Array,
-    weights: Array,
-    kind: ResidualName,
-    start: Array,
-    lower: Array,
-    upper: Array,
-) -> Minimum:
-    """One search per row of y [S, n]; x [n] is scaled, weights [S, n] multiply squared residuals."""
-    target, root = _target(y, kind), np.sqrt(weights)
-
-    def residuals(theta: Array, rows: np.ndarray) -> tuple[Array, Array]:
-        value, jac = form.value(theta, x), form.jacobian(theta, x)
-        if kind == "log":
-            value = np.maximum(value, 1e-300)
-            value, jac = np.log(value), jac / value[..., None]
-        return root[rows] * (value - target[rows]), root[rows][..., None] * jac
-
-    return minimise(residuals, start, lower, upper)
+def _prior_weight(x: Array, y: Array, form: Form, objective: Objective, weights: Array, starts: Array) -> float:
+    """Scatter of the residuals, found without the prior, over the prior's deviation."""
+    if objective.prior is None or form.exponent is None:
+        return 0.0
+    free = Problem.repeated(form, objective, x, y, weights, 0.0, len(starts))
+    lower, upper = form.bounds(x, y)
+    least = float(minimise(free.residuals, starts, lower, upper).cost.min())
+    scatter = np.sqrt(least / max(len(x) - len(form.parameters), 1))
+    return float(_SHARED_MISFIT * scatter / np.log(objective.prior.factor))
 
 
-def _starts(form: Form, x: Array, y: Array, residuals: ResidualName) -> Array:
+def _starts(form: Form, x: Array, y: Array, objective: Objective, weights: Array) -> Array:
     """At most STARTS start values [S, P]: the best of the grid, one per neighbourhood."""
-    theta, basis = form.candidates(x)
-    # To first order a log residual is a raw one divided by y, which keeps the elimination linear.
-    weight = 1.0 / y if residuals == "log" else np.ones_like(y)
-    coefficients, cost = _non_negative(basis * weight[:, None], y * weight)
-    theta = form.with_linear(theta, coefficients)
+    grid = form.candidates(x)
+    # To first order a residual in logs or logits is a raw one times the slope there, which keeps the elimination
+    # linear.
+    root = np.sqrt(weights) * np.abs(objective.space.slope(y))
+    coefficients, cost = _non_negative(grid.basis * root[:, None], (y - grid.offset) * root)
+    theta = form.with_linear(grid.theta, coefficients)
+    shape = grid.theta[:, np.ptp(grid.theta, axis=0) > 0]
     chosen: list[int] = []
     for index in np.argsort(cost, kind="stable"):
-        shape = theta[index, 1 : 1 + 2]
-        if all(np.abs(shape - theta[other, 1:3]).max() > 0.7 for other in chosen):
+        if all(np.abs(shape[index] - shape[other]).max() > 0.7 for other in chosen):
             chosen.append(int(index))
         if len(chosen) == STARTS:
             break
@@ -188,28 +227,24 @@ def _starts(form: Form, x: Array, y: Array, residuals: ResidualName) -> Array:
 
 
 def _non_negative(basis: Array, target: Array) -> tuple[Array, Array]:
-    """Least squares of target [n] on basis [G, n, L], L = 1 or 2, coefficients >= 0: ([G, L], cost [G])."""
-    first = basis[..., 0]
-    alone = np.maximum(first @ target, 0.0) / np.maximum(np.einsum("gi,gi->g", first, first), 1e-300)
-    options = [np.zeros((len(basis), basis.shape[-1]))]
-    options[0][:, 0] = alone
-    if basis.shape[-1] == 2:
-        second = basis[..., 1]
-        only_second = np.zeros_like(options[0])
-        only_second[:, 1] = np.maximum(second @ target, 0.0) / np.einsum("gi,gi->g", second, second)
-        normal = np.swapaxes(basis, 1, 2) @ basis
-        determinant = normal[:, 0, 0] * normal[:, 1, 1] - normal[:, 0, 1] ** 2
-        right = np.swapaxes(basis, 1, 2) @ target
-        both = (
-            np.column_stack(
-                [
-                    normal[:, 1, 1] * right[:, 0] - normal[:, 0, 1] * right[:, 1],
-                    normal[:, 0, 0] * right[:, 1] - normal[:, 0, 1] * right[:, 0],
-                ]
-            )
-            / np.maximum(determinant, 1e-300)[:, None]
+    """Least squares of target [G, n] on basis [G, n, L], L = 0, 1 or 2, coefficients >= 0: ([G, L], cost [G])."""
+    count, _, columns = basis.shape
+    options = [np.zeros((count, columns))]
+    right = np.einsum("gil,gi->gl", basis, target)
+    lengths = np.maximum(np.einsum("gil,gil->gl", basis, basis), TINY)
+    for column in range(columns):
+        alone = np.zeros((count, columns))
+        alone[:, column] = np.maximum(right[:, column] / lengths[:, column], 0.0)
+        options.append(alone)
+    if columns == 2:
+        cross = np.einsum("gi,gi->g", basis[..., 0], basis[..., 1])
+        determinant = np.maximum(lengths[:, 0] * lengths[:, 1] - cross**2, TINY)
+        both = np.column_stack(
+            [
+                (lengths[:, 1] * right[:, 0] - cross * right[:, 1]) / determinant,
+                (lengths[:, 0] * right[:, 1] - cross * right[:, 0]) / determinant,
+            ]
         )
-        options += [only_second, np.where((both >= 0).all(axis=1, keepdims=True), both, options[0])]
+        options.append(np.where((both >= 0).all(axis=1, keepdims=True), both, 0.0))
     costs = np.stack([np.sum((np.einsum("gil,gl->gi", basis, o) - target) ** 2, axis=1) for o in options])
-    best = np.argmin(costs, axis=0)
-    return np.stack(options)[best, np.arange(len(basis))], costs.min(axis=0)
+    return np.stack(options)[np.argmin(costs, axis=0), np.arange(count)], costs.min(axis=0)

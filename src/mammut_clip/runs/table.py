@@ -12,13 +12,14 @@ from mammut_clip.runs.layout import RunDir, SweepDir
 from mammut_clip.runs.records import EvalRecord
 
 COLUMNS = [
-    "sweep", "run", "state", "family", "model", "dataset", "seed", "schedule", "lr", "global_batch_size",
-    "samples_seen", "checkpoint_samples", "params", "gflops_per_sample_paper", "gflops_per_sample_exact",
-    "gflops_paper", "gflops_exact", "task", "metric", "value", "main", "kind", "eval_dataset", "eval_samples",
-    "eval_seconds", "precision", "checkpoint",
+    "sweep", "run", "state", "family", "model", "dataset", "seed", "schedule", "warmup", "lr",
+    "global_batch_size", "samples_seen", "checkpoint_samples", "params", "gflops_per_sample_paper",
+    "gflops_per_sample_exact", "gflops_paper", "gflops_exact", "task", "metric", "value", "main", "kind",
+    "eval_dataset", "eval_samples", "eval_seconds", "precision", "checkpoint",
 ]  # fmt: skip
-"""Compute (`gflops_*`) is counted to the checkpoint: GFLOPs per sample x checkpoint_samples. `main`: whether the metric
-is the one that its task is known by; `kind`: what EvalRecord calls task; `checkpoint` identifies the weights."""
+"""Compute (`gflops_*`) is counted to the checkpoint: GFLOPs per sample x checkpoint_samples. `warmup` is in samples
+seen. `main`: whether the metric is the one that its task is known by; `kind`: what EvalRecord calls task; `checkpoint`
+identifies the weights."""
 
 
 def rows_of(run: RunDir) -> list[dict[str, Any]]:
@@ -36,6 +37,7 @@ def rows_of(run: RunDir) -> list[dict[str, Any]]:
         "dataset": config.data.label,
         "seed": config.seed,
         "schedule": config.schedule.kind,
+        "warmup": config.schedule.warmup,
         "lr": config.optimizer.lr,
         "global_batch_size": config.global_batch_size,
         "samples_seen": config.samples_seen,

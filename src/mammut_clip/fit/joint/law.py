@@ -1,0 +1,196 @@
+"""A joint law: error as a function of model size and samples seen, with its uncertainty and its points.
+
+law = fit_joint(size, samples, error, Surface(form="bounded", error_at_zero=0.999))
+law.predict(size, samples), law.predict_interval(size, samples), law.optimum(compute)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mammut_clip.config.errors import InputError
+from mammut_clip.config.fit_grid import CellBootstrap, Surface
+from mammut_clip.fit.grid import Grid, cell_weights
+from mammut_clip.fit.joint.checks import check_points
+from mammut_clip.fit.joint.forms import ALPHA, BETA, TERM_D, TERM_N, joint_form
+from mammut_clip.fit.joint.optimise import JointFit, fit_points
+from mammut_clip.fit.residuals import Array, Space
+
+Values: TypeAlias = float | Sequence[float] | Array
+
+
+@dataclass(frozen=True, eq=False)
+class JointLaw:
+    """y = f(size, samples); built by `fit_joint`. Methods take size and samples of one shape, or that broadcast."""
+
+    fit: JointFit
+    surface: Surface
+    params: dict[str, float]
+    """Natural parameters: A, alpha, B, beta, E, and p of `interaction`."""
+    rmse: float
+    """Root mean square of y - f, whatever was minimised."""
+    cell: NDArray[np.int64]
+    """[n] cells, which the bootstrap redraws."""
+    bootstrap: CellBootstrap = field(default_factory=CellBootstrap)
+
+    @property
+    def n(self) -> int:
+        """Number of points."""
+        return len(self.fit.y)
+
+    @property
+    def at_bound(self) -> tuple[str, ...]:
+        """Parameters that ended at a bound: the points do not determine them."""
+        return tuple(p for p, held in zip(self.fit.form.parameters, self.fit.held, strict=True) if held)
+
+    @property
+    def size_range(self) -> tuple[float, float]:
+        """Least and largest size that were fitted."""
+        return float(self.fit.size.min()), float(self.fit.size.max())
+
+    @property
+    def samples_range(self) -> tuple[float, float]:
+        """Least and largest number of samples that were fitted."""
+        return float(self.fit.samples.min()), float(self.fit.samples.max())
+
+    def extrapolated(self, size: float, samples: float) -> bool:
+        """A run of this size and number of samples lies outside the range of one or the other that was fitted."""
+        (n0, n1), (d0, d1) = self.size_range, self.samples_range
+        slack = 1 + 1e-9
+        return not (n0 <= size * slack and size <= n1 * slack and d0 <= samples * slack and samples <= d1 * slack)
+
+    @cached_property
+    def thetas(self) -> Array:
+        """Internal parameters [count, P] of the refits to redrawn cells. Raises InputError where no point is left to
+        judge the scatter by."""
+        if self.fit.degrees_of_freedom < 1:
+            raise InputError(
+                f"an interval needs more points than parameters: {self.n} points, "
+                f"{len(self.fit.form.parameters)} parameters of {self.surface.form}"
+            )
+        grid = Grid("", self.fit.size, self.fit.samples, self.fit.size, self.fit.y, self.cell, ("",) * self.n)
+        weights = cell_weights(grid, self.bootstrap, least=len(self.fit.form.parameters))
+        return self.fit.refit(weights).theta
+
+    def predict(self, size: Values, samples: Values) -> Array:
+        """Error of a run of this size and number of samples."""
+        n, d = np.broadcast_arrays(np.asarray(size, np.float64), np.asarray(samples, np.float64))
+        return self._values(self.fit.theta[None], n, d)[0].reshape(n.shape)
+
+    def draws(self, size: Values, samples: Values) -> Array:
+        """[count, m]: the law under refits to redrawn cells, at m = the number of points asked for."""
+        n, d = np.broadcast_arrays(np.asarray(size, np.float64), np.asarray(samples, np.float64))
+        return self._values(self.thetas, n, d)
+
+    def law_interval(self, size: Values, samples: Values, level: float = 0.95) -> tuple[Array, Array]:
+        """Ends of an interval for the law itself, without the scatter of single measurements."""
+        return self._ends(self.draws(size, samples), size, samples, level)
+
+    def predict_interval(self, size: Values, samples: Values, level: float = 0.95) -> tuple[Array, Array]:
+        """Ends of an interval that a new measurement falls into with probability `level`: refits plus redrawn
+        residuals, which are made larger by what the fit took from them."""
+        draws = self.fit.space.forward(self.draws(size, samples))
+        residuals = self.fit.residuals() * np.sqrt(self.n / self.fit.degrees_of_freedom)
+        rng = np.random.default_rng([self.bootstrap.seed, 6])
+        noisy = draws + rng.choice(residuals, size=(len(draws), 1))
+        return self._ends(self.fit.space.backward(noisy), size, samples, level)
+
+    def optimum(self, compute: Values, compute_per_size_sample: float = 1.0) -> tuple[Array, Array]:
+        """Size and samples of least error at given compute = compute_per_size_sample x size x samples, in the shape
+        of compute."""
+        slope, level = (values[0] for values in optimal_size(self.fit, self.fit.theta[None]))
+        log_product = np.log(np.asarray(compute, np.float64) / compute_per_size_sample)
+        size = np.exp(level + slope * (log_product - sum(self.fit.centre)))
+        return size, np.exp(log_product) / size
+
+    def interval(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
+        """Interval of each natural parameter and of the exponents of compute-optimal size and samples."""
+        values = self.fit.form.natural(self.thetas, self.fit.centre)
+        slope, _ = optimal_size(self.fit, self.thetas)
+        named = dict(zip(self.fit.form.parameters, values.T, strict=True))
+        named |= {"size_exponent": slope, "samples_exponent": 1.0 - slope}
+        ends = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
+        return {name: (float(low), float(high)) for name, (low, high) in _quantiles(named, ends).items()}
+
+    @property
+    def size_exponent(self) -> float:
+        """Of compute, in the size of least error: beta / (alpha + beta). That of samples is 1 less this."""
+        return float(optimal_size(self.fit, self.fit.theta[None])[0][0])
+
+    def to_json_dict(self, level: float = 0.95) -> dict[str, Any]:
+        """The law as plain JSON values."""
+        return {
+            "form": self.surface.form,
+            "surface": self.surface.model_dump(mode="json"),
+            "params": self.params,
+            "size_exponent": self.size_exponent,
+            "samples_exponent": 1.0 - self.size_exponent,
+            "intervals": {name: list(ends) for name, ends in self.interval(level).items()},
+            "n": self.n,
+            "rmse": self.rmse,
+            "objective": self.fit.objective,
+            "size_range": list(self.size_range),
+            "samples_range": list(self.samples_range),
+            "converged": self.fit.converged,
+            "gradient": self.fit.gradient,
+            "starts": self.fit.starts,
+            "starts_agreeing": self.fit.starts_agreeing,
+            "at_bound": list(self.at_bound),
+        }
+
+    def _values(self, theta: Array, size: Array, samples: Array) -> Array:
+        u, v = self.fit.centred(size.ravel(), samples.ravel())
+        return self.fit.form.value_and_jacobian(theta, u, v)[0]
+
+    def _ends(self, draws: Array, size: Values, samples: Values, level: float) -> tuple[Array, Array]:
+        shape = np.broadcast_shapes(np.shape(size), np.shape(samples))
+        low, high = np.quantile(draws, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
+        return low.reshape(shape), high.reshape(shape)
+
+
+def fit_joint(
+    size: Sequence[float] | Array,
+    samples: Sequence[float] | Array,
+    y: Sequence[float] | Array,
+    surface: Surface | None = None,
+    *,
+    cell: NDArray[np.int64] | None = None,
+    bootstrap: CellBootstrap | None = None,
+    rows: Sequence[str] | None = None,
+) -> JointLaw:
+    """Fit a joint law to points.
+
+    size, samples: [n] positive, in any unit; y: [n]. cell [n]: points that the bootstrap draws together; each its own
+    where it is not given. `rows` names the points in error messages. Raises InputError for points that cannot be
+    fitted.
+    """
+    surface = surface or Surface()
+    form, space = joint_form(surface), Space(surface.residuals)
+    points = check_points(size, samples, y, form, space, rows)
+    fit = fit_points(*points, form, space, surface.huber_delta)
+    natural = form.natural(fit.theta[None], fit.centre)[0]
+    params = dict(zip(form.parameters, (float(value) for value in natural), strict=True))
+    value, _ = form.value_and_jacobian(fit.theta[None], *fit.centred(fit.size, fit.samples))
+    rmse = float(np.sqrt(np.mean((value[0] - fit.y) ** 2)))
+    cells = np.arange(len(fit.y)) if cell is None else cell
+    return JointLaw(fit, surface, params, rmse, cells, bootstrap or CellBootstrap())
+
+
+def optimal_size(fit: JointFit, theta: Array) -> tuple[Array, Array]:
+    """Exponent of compute [S] in the size of least error and, for theta [S, P], log of that size [S] where
+    size x samples is at the mean of the fitted points.
+
+    Along size x samples = constant the sum (A N^-alpha)^p + (B D^-beta)^p is least where the derivatives of its terms
+    by log N cancel: alpha (A N^-alpha)^p = beta (B D^-beta)^p, which is a power law (Hoffmann et al. 2022, equation 4).
+    """
+    alpha, beta = np.exp(theta[:, ALPHA]), np.exp(theta[:, BETA])
+    gap = (theta[:, ALPHA] - theta[:, BETA]) / fit.form.sharpness(theta) + theta[:, TERM_N] - theta[:, TERM_D]
+    return beta / (alpha + beta), fit.centre[0] + gap / (alpha + beta)
+
+
+def _quantiles(values: dict[str, Array], ends: list[float]) -> dict[str, Array]:
+    return {name: np.quantile(drawn, ends) for name, drawn in values.items()}

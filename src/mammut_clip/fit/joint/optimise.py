@@ -1,0 +1,125 @@
+"""Points -> the best surface of a joint form, with the evidence that it is the best."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mammut_clip.fit.joint.forms import JointForm
+from mammut_clip.fit.joint.starts import starts
+from mammut_clip.fit.least_squares import Minimum, minimise
+from mammut_clip.fit.residuals import Array, Space, huber_root
+
+_GRADIENT_TOLERANCE = 1e-5
+_EXACT = 1e-24
+"""Sums of squares below this share of the data's own are zero to rounding."""
+_ITERATIONS = 1000
+"""Under Huber's loss the last steps are slow: residuals cross its threshold one by one."""
+
+
+@dataclass(frozen=True, eq=False)
+class JointFit:
+    """One fitted surface in internal parameters, with the points it was fitted to."""
+
+    form: JointForm
+    space: Space
+    huber_delta: float | None
+    size: Array
+    """[n]."""
+    samples: Array
+    """[n]."""
+    y: Array
+    """[n]."""
+    centre: tuple[float, float]
+    """Means of log size and log samples."""
+    theta: Array
+    """[P] internal parameters."""
+    objective: float
+    """Sum of squared residuals, or of Huber losses (half squares for small residuals)."""
+    gradient: float
+    """Largest cosine between the residuals and a column of their Jacobian; 0 at an optimum."""
+    starts: int
+    starts_agreeing: int
+    """Starts that ended within 1e-6 (relative) of the least objective."""
+    held: NDArray[np.bool_]
+    """[P]: parameters that ended at a bound."""
+
+    @property
+    def converged(self) -> bool:
+        """The gradient vanishes, or the surface passes through every point to rounding."""
+        spread = float(np.sum(self.space.forward(self.y) ** 2))
+        return self.gradient < _GRADIENT_TOLERANCE or self.objective <= _EXACT * max(spread, 1.0)
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Points less parameters that the data determine."""
+        return len(self.y) - int((~self.held).sum())
+
+    def residuals(self) -> Array:
+        """[n] in the space of the fit: measured less fitted."""
+        u, v = self.centred(self.size, self.samples)
+        value, _ = self.form.value_and_jacobian(self.theta[None], u, v)
+        return self.space.forward(self.y) - self.space.forward(value[0])
+
+    def centred(self, size: Array, samples: Array) -> tuple[Array, Array]:
+        """log size and log samples less their means over the fitted points."""
+        return np.log(size) - self.centre[0], np.log(samples) - self.centre[1]
+
+    def refit(self, weights: Array) -> Minimum:
+        """The same points with weights [S, n] of their losses, each fit started at this one."""
+        start = np.repeat(self.theta[None], len(weights), axis=0)
+        u, v = self.centred(self.size, self.samples)
+        return _search(self.form, u, v, self.y, weights, self.space, self.huber_delta, start)
+
+
+def fit_points(
+    size: Array, samples: Array, y: Array, form: JointForm, space: Space, huber_delta: float | None
+) -> JointFit:
+    """The surface of least loss through points [n] that have been checked."""
+    centre = float(np.log(size).mean()), float(np.log(samples).mean())
+    u, v = np.log(size) - centre[0], np.log(samples) - centre[1]
+    begin = starts(form, u, v, y, space)
+    found = _search(form, u, v, y, np.ones((len(begin), len(y))), space, huber_delta, begin)
+    best = int(np.argmin(found.cost))
+    cost = float(found.cost[best])
+    tolerance = 1e-6 * cost + _EXACT * max(float(np.sum(space.forward(y) ** 2)), 1e-300)
+    return JointFit(
+        form=form,
+        space=space,
+        huber_delta=huber_delta,
+        size=size,
+        samples=samples,
+        y=y,
+        centre=centre,
+        theta=found.theta[best],
+        objective=cost if huber_delta is None else cost / 2.0,
+        gradient=float(found.gradient[best]),
+        starts=len(begin),
+        starts_agreeing=int((found.cost <= cost + tolerance).sum()),
+        held=found.held[best],
+    )
+
+
+def _search(
+    form: JointForm,
+    u: Array,
+    v: Array,
+    y: Array,
+    weights: Array,
+    space: Space,
+    huber_delta: float | None,
+    start: Array,
+) -> Minimum:
+    """One search per row of start [S, P]; weights [S, n] multiply the losses."""
+    target, root = space.forward(y), np.sqrt(weights)
+
+    def residuals(theta: Array, rows: NDArray[np.int64]) -> tuple[Array, Array]:
+        value, jac = form.value_and_jacobian(theta, u, v)
+        r, slope = space.forward(value) - target, space.slope(value)
+        if huber_delta is not None:
+            r, bend = huber_root(r, huber_delta)
+            slope = slope * bend
+        return root[rows] * r, (root[rows] * slope)[..., None] * jac
+
+    lower, upper = form.bounds(y)
+    return minimise(residuals, start, lower, upper, _ITERATIONS)

@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from mammut_clip.cli_data import app as data_app
 from mammut_clip.cli_eval import app as eval_app
+from mammut_clip.cli_fit import app as fit_app
 from mammut_clip.cli_slurm import app as slurm_app
 from mammut_clip.cli_sweep import app as sweep_app
 from mammut_clip.exits import guarded
@@ -21,7 +22,6 @@ from mammut_clip.train_options import HELP as TRAIN
 
 _HELP = "Train CLIP and MaMMUT at every scale, sweep them on Slurm, evaluate zero-shot and fit scaling laws."
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP)
-fit_app = typer.Typer(no_args_is_help=True, help="Scaling laws from a results table.")
 app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
 app.add_typer(sweep_app, name="sweep")
@@ -154,54 +154,6 @@ def models(
         print_rows(shown, title=f"GFLOPs per sample; memory_gb: estimate for {setting}")
 
 
-@fit_app.command()
-def law(
-    csv: Annotated[Path, typer.Option("--csv", help="CSV or Parquet file.")],
-    x: Annotated[str, typer.Option(help="Column of compute or samples.")],
-    y: Annotated[str, typer.Option(help="Column of errors.")],
-    form: Annotated[str, typer.Option(help="power, saturation or saturation_no_floor.")] = "saturation",
-    as_json: Json = False,
-) -> None:
-    """One law of two columns of a table."""
-    from mammut_clip.fit import fit_law_csv
-
-    found = fit_law_csv(csv, x, y, form)
-    if as_json:
-        _print_json(found)
-    else:
-        from mammut_clip.tables import print_rows
-
-        print_rows(
-            [{"parameter": k, "value": v, "standard error": found["se"].get(k)} for k, v in found["params"].items()]
-        )
-        print(f"{found['form']}: n = {found['n']}, rmse = {found['rmse']:.4g}")
-
-
-@fit_app.command(name="run")
-def fit_run(
-    name: Annotated[str, typer.Argument(help="Name in fit/ or a YAML file.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Overrides of the spec.")] = None,
-    table: Annotated[Path | None, typer.Option(help="Sweep folder, Parquet or CSV; default: the spec's.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for figures (PDF, PNG) and tables.")] = None,
-    as_json: Json = False,
-) -> None:
-    """The laws of a spec: one per group, scored on the runs that were held out."""
-    from mammut_clip.config.files import find_file
-    from mammut_clip.config.fit import LawSpec
-    from mammut_clip.config.load import load_config
-    from mammut_clip.fit import run_spec
-    from mammut_clip.fit.tables import held_out_table, law_table, to_markdown
-
-    found = run_spec(load_config(LawSpec, find_file("fit", name), overrides), table, out)
-    if as_json:
-        _print_json(found.to_json_dict())
-        return
-    for shown in (law_table(found), held_out_table(found)):
-        print(to_markdown(shown))
-    for sentence in found.sentences():
-        print(sentence)
-
-
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="runs/<sweep>")],
@@ -212,8 +164,7 @@ def report(
 ) -> None:
     """One self-contained HTML page of a sweep and its laws."""
     from mammut_clip.config.files import find_file
-    from mammut_clip.config.fit import LawSpec
-    from mammut_clip.config.load import load_config
+    from mammut_clip.config.fit_kinds import load_law_spec
     from mammut_clip.fit import run_spec
     from mammut_clip.runs import table
     from mammut_clip.runs.layout import SweepDir
@@ -221,7 +172,7 @@ def report(
 
     results = table.write(SweepDir(folder))
     files = [find_file("fit", name) for name in spec or []]
-    fits = tuple(run_spec(load_config(LawSpec, file), results, folder / "fit" / file.stem) for file in files)
+    fits = tuple(run_spec(load_law_spec(file), results, folder / "fit" / file.stem) for file in files)
     print(write_sweep_report(SweepDir(folder), results, fits, pictures))
 
 

@@ -12,9 +12,9 @@ import pandas as pd
 from mammut_clip.config.atomic import read_json, write_json
 from mammut_clip.config.errors import InputError
 from mammut_clip.config.files import find_file
-from mammut_clip.config.fit import LawSpec
-from mammut_clip.config.load import load_config
-from mammut_clip.fit.run import run_spec
+from mammut_clip.config.fit_kinds import load_fit_spec
+from mammut_clip.fit.output import write_outputs
+from mammut_clip.fit.specs import run_any
 from mammut_clip.fit.table import ROW, select
 from mammut_clip.runs import table
 from mammut_clip.runs.layout import SweepDir
@@ -75,13 +75,13 @@ def collect(folder: Path, laws: Sequence[str] | None = None) -> Collected:
 def _fit(name: str, frame: pd.DataFrame, sweep: SweepDir) -> bool:
     """Fit one law, unless it was fitted to the same points before; whether it was fitted now."""
     file = find_file("fit", name, source=str(stored_file(sweep)), key="laws")
-    spec = load_config(LawSpec, file)
+    spec = load_fit_spec(file)
     out = sweep.path / "fit" / file.stem
     points = select(frame, spec, str(sweep.results_file)).points.drop(columns=ROW, errors="ignore")
     text = "\n".join([version("mammut-clip"), spec.model_dump_json(), points.to_csv(index=False)])
     made_of = {"sha256": hashlib.sha256(text.encode()).hexdigest()}
     if read_json(out / _MADE_OF) == made_of:
         return False
-    run_spec(spec, frame, out)
+    write_outputs(run_any(spec, frame), out)
     write_json(out / _MADE_OF, made_of)  # last: a collection that was cut off before is repeated
     return True

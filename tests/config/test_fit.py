@@ -5,14 +5,14 @@ from typing import Any, get_args
 import pytest
 
 from mammut_clip.config.errors import ConfigError
-from mammut_clip.config.fit import FormName, FrontierName, LawSpec
+from mammut_clip.config.fit import FrontierName, LawSpec, SingleFormName
 from mammut_clip.config.load import parse_yaml, to_yaml, validate
 from mammut_clip.fit.forms import FORMS
 from mammut_clip.fit.frontier import METHODS
 
 
 def test_names_are_those_of_the_code() -> None:
-    assert set(get_args(FormName)) == set(FORMS)
+    assert set(get_args(SingleFormName)) == set(FORMS)
     assert set(get_args(FrontierName)) == set(METHODS)
 
 
@@ -35,7 +35,7 @@ def test_reads_back_as_it_was_written() -> None:
         ({"unit": "error", "filters": [{"column": "lr"}]}, "filters.0: expected at least one of equals"),
         (
             {"unit": "error", "frontier": {"method": "non_dominated", "bin_factor": 2}},
-            "frontier: bin_factor belongs to method: bins, not to non_dominated",
+            "frontier: bin_factor belongs to method: bins or quantile, not to non_dominated",
         ),
         ({"unit": "error", "level": 95}, "level = 95"),
         ({"unit": "error", "bootstrap": {"count": 10}}, "bootstrap.count = 10"),

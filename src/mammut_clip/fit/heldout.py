@@ -8,9 +8,8 @@ import pandas as pd
 
 from mammut_clip.config.errors import InputError
 from mammut_clip.config.fit import HeldOut
-from mammut_clip.fit.bootstrap import Bootstrap
+from mammut_clip.fit.estimate import Estimate
 from mammut_clip.fit.frontier import CELL, best_per_cell, non_dominated
-from mammut_clip.fit.law import Law
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def held_out_mask(points: pd.DataFrame, held_out: HeldOut | None, group: str) ->
 
 
 def predict_held_out(
-    law: Law, points: pd.DataFrame, mask: np.ndarray, group: str, level: float, bootstrap: Bootstrap
+    estimate: Estimate, points: pd.DataFrame, mask: np.ndarray, group: str, level: float
 ) -> tuple[HeldOutRecord, ...]:
     """One record per held-out cell (its best run), by compute. points: one group's, with columns x and
     error."""
@@ -78,8 +77,8 @@ def predict_held_out(
         keep[rows[~best_per_cell(cell[rows], error[rows])]] = False
     chosen = np.flatnonzero(keep)
     chosen = chosen[np.argsort(x[chosen], kind="stable")]
-    predicted = law.predict(x[chosen])
-    lower, upper = law.predict_interval(x[chosen], level, bootstrap)
+    predicted = estimate.predict(x[chosen])
+    lower, upper = estimate.predict_interval(x[chosen], level)
     return tuple(
         HeldOutRecord(
             group=group,

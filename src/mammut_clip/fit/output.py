@@ -1,32 +1,54 @@
-"""The files of a fit: fit.json, points.csv, laws and held-out record as Markdown, CSV and LaTeX, the figure
-as PDF and PNG.
+"""What a fit of any kind leaves behind: one JSON document, points as CSV, tables as Markdown, CSV and LaTeX, figures as
+PDF and PNG.
 
-The same report gives the same bytes.
+The same outputs give the same bytes: no file holds a date, a path or the name of this machine.
 """
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
 from mammut_clip.config.atomic import write_text
-from mammut_clip.fit.figures import save_law_figure
-from mammut_clip.fit.run import FitReport
-from mammut_clip.fit.table import ROW
-from mammut_clip.fit.tables import held_out_table, law_table, to_csv, to_latex, to_markdown
+from mammut_clip.fit.style import Theme, save_figure
+from mammut_clip.fit.tables import Table, to_csv, to_latex, to_markdown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Draw: TypeAlias = "Callable[[Theme], Figure]"
+"""Draws a figure in the colours of a theme."""
 
 
-def write_fit(report: FitReport, out: Path) -> None:
-    """Write every file of a report into the folder `out`, which is made where it is missing."""
+@dataclass(frozen=True)
+class Outputs:
+    """A report of any kind, ready to be printed and written. Names are the stems of files."""
+
+    title: str
+    """Of the spec; empty where it has none."""
+    json: dict[str, Any]
+    """The whole report as plain JSON values, without infinities or NaN."""
+    tables: dict[str, Table]
+    """In the order in which they are printed."""
+    figures: dict[str, Draw]
+    sentences: tuple[str, ...] = ()
+    """What the data support, and warnings, in plain words."""
+    frames: dict[str, pd.DataFrame] = field(default_factory=dict)
+    """Data behind the figures, for users' own plots."""
+
+
+def write_outputs(outputs: Outputs, out: Path) -> None:
+    """Write every file into the folder `out`, which is made where it is missing: fit.json, <table>.md, .csv and .tex,
+    <figure>.pdf and .png, <frame>.csv."""
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(report.to_json_dict(), indent=2, allow_nan=False)
-    write_text(out / "fit.json", text + "\n")
-    points = pd.concat([g.points for g in report.groups]).drop(columns=ROW)
-    write_text(out / "points.csv", points.to_csv(index=False, lineterminator="\n"))
-    tables = {"laws": law_table(report)}
-    if report.held_out:
-        tables["held_out"] = held_out_table(report)
-    for name, table in tables.items():
+    write_text(out / "fit.json", json.dumps(outputs.json, indent=2, allow_nan=False) + "\n")
+    for name, frame in outputs.frames.items():
+        write_text(out / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    for name, table in outputs.tables.items():
         for suffix, written in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
             write_text(out / f"{name}.{suffix}", written(table))
-    save_law_figure(report, out / "law")
+    for name, draw in outputs.figures.items():
+        save_figure(draw, out / name)

@@ -1,11 +1,8 @@
-"""Records as tables that people paste: Markdown, CSV, LaTeX."""
+"""Cells of text as tables that people paste: Markdown, CSV, LaTeX. What stands in them is said where it is found."""
 
 import csv
 import io
 from dataclasses import dataclass
-
-from mammut_clip.config.quantity import format_quantity
-from mammut_clip.fit.run import X_UNITS, FitReport
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -17,7 +14,7 @@ _LATEX = {
     "{": r"\{",
     "}": r"\}",
 }
-_LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "<": r"$<$", ">": r"$>$"}
 
 
 @dataclass(frozen=True)
@@ -26,48 +23,6 @@ class Table:
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-
-
-def held_out_table(report: FitReport) -> Table:
-    """Prediction, interval and measurement of each held-out run."""
-    x, interval = X_UNITS[report.spec.x], f"{report.spec.level:.0%} interval"
-    header = (
-        report.spec.group,
-        "model",
-        "samples",
-        x,
-        "predicted",
-        interval,
-        "measured",
-        "covered",
-        "rel. error",
-    )
-    rows = tuple(
-        (
-            r.group,
-            r.model,
-            "" if r.samples_seen is None else format_quantity(r.samples_seen),
-            f"{r.x:.3g}",
-            f"{r.predicted:.4f}",
-            f"{r.lower:.4f} to {r.upper:.4f}",
-            f"{r.measured:.4f}",
-            "yes" if r.covered else "no",
-            f"{r.relative_error:+.1%}",
-        )
-        for r in report.held_out
-    )
-    return Table(header, rows)
-
-
-def law_table(report: FitReport) -> Table:
-    """Parameters, standard errors and quality of each group's law."""
-    names = report.groups[0].law.fit.form.parameters
-    rows = []
-    for g in report.groups:
-        values = [_with_error(g.law.params[p], g.law.se[p]) for p in names]
-        flags = ", ".join(f"{p} at its bound" for p in g.law.at_bound) or "none"
-        rows.append((g.name, g.law.form, *values, str(g.law.n), f"{g.law.rmse:.4f}", _yes(g.law.converged), flags))
-    return Table((report.spec.group, "form", *names, "points", "rmse", "converged", "flags"), tuple(rows))
 
 
 def to_markdown(table: Table) -> str:
@@ -91,13 +46,15 @@ def to_latex(table: Table) -> str:
     return "\n".join([rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def _with_error(value: float, error: float | None) -> str:
+def with_error(value: float, error: float | None) -> str:
+    """A value with its standard error, where it has one: 0.111 ± 0.012."""
     return f"{value:.4g}" if error is None else f"{value:.4g} ± {error:.2g}"
 
 
-def _yes(value: bool) -> str:
+def yes(value: bool) -> str:
+    """yes or no, which a report's page colours."""
     return "yes" if value else "no"
 
 
 def _escape(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text).replace("±", r"$\pm$")
+    return "".join(_LATEX.get(character, character) for character in text)

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from mammut_clip.config.atomic import write_text
 from mammut_clip.config.errors import InputError
+from mammut_clip.fit.law_tables import held_out_table, law_table, selection_table
+from mammut_clip.fit.record_tables import record_table
 from mammut_clip.fit.run import FitReport
-from mammut_clip.fit.tables import Table, held_out_table, law_table
+from mammut_clip.fit.tables import Table
 from mammut_clip.report.css import CSS
 from mammut_clip.report.data import Picture, ReportData
 from mammut_clip.report.plots import both_themes, law_plot, loss_plot, samples_plot
@@ -95,14 +97,12 @@ def _law_section(report: FitReport, order: list[str]) -> str:
         parts += ["<h3>Held-out runs: predicted and measured</h3>"]
         parts += [_table(held_out_table(report))]
     parts += ["<h3>Laws</h3>", _table(law_table(report))]
+    parts += ["<h3>How well these forms extrapolate inside the fitted points</h3>", _table(record_table(report))]
     if all({"model", "samples_seen"} <= set(g.points.columns) for g in report.groups):
         parts += ["<h3>By samples seen</h3>"]
         by_samples = both_themes(samples_plot, report, order)
         parts += [_figure(by_samples, "error against samples seen", "The best run of each model scale at each budget.")]
-    counts = Table(
-        ("selection", "removed", "left"), tuple((c.step, str(c.removed), str(c.left)) for c in report.counts)
-    )
-    parts += ["<h3>Which rows</h3>", _table(counts)]
+    parts += ["<h3>Which rows</h3>", _table(selection_table(report))]
     return _section(report.spec.title or f"Law of {report.y_label}", "\n".join(parts))
 
 

@@ -1,6 +1,7 @@
 """The pictures of a report, each drawn for a light and a dark page, as SVG text."""
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,13 +9,15 @@ import pandas as pd
 
 from mammut_clip.fit.figures import law_figure
 from mammut_clip.fit.run import FitReport
-from mammut_clip.fit.style import DARK, LIGHT, MARKERS, Theme, dress, legend, plain_log_ticks
+from mammut_clip.fit.style import DARK, LIGHT, MARKERS, Theme, legend, panels, plain_log_ticks
 from mammut_clip.report.data import LossCurve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BINS = 120
+_HEIGHT = 3.9
+"""Of a panel, in inches."""
 
 
 def both_themes(draw: object, *arguments: object) -> tuple[bytes, bytes]:
@@ -25,16 +28,15 @@ def both_themes(draw: object, *arguments: object) -> tuple[bytes, bytes]:
 
 def law_plot(report: FitReport, theme: Theme) -> "Figure":
     """Error against compute with the laws; the page has the title."""
-    bare = FitReport(report.spec.model_copy(update={"title": ""}), report.groups, report.counts, report.comparisons)
-    return law_figure(bare, theme)
+    return law_figure(replace(report, spec=report.spec.model_copy(update={"title": ""})), theme)
 
 
 def loss_plot(curves: tuple[LossCurve, ...], order: list[str], theme: Theme) -> "Figure":
     """Training loss against samples seen, one panel per family, coloured by scale. order: models, smallest
     first."""
     families = sorted({c.family for c in curves})
-    figure, panels = _panels(len(families), theme)
-    for axes, family in zip(panels, families, strict=True):
+    figure, row = panels(theme, len(families), height=_HEIGHT, one_scale=False)
+    for axes, family in zip(row, families, strict=True):
         mine = [c for c in curves if c.family == family]
         models = [m for m in order if any(c.model == m for c in mine)]
         shade = dict(zip(models, _shades(len(models), theme), strict=True))
@@ -48,15 +50,15 @@ def loss_plot(curves: tuple[LossCurve, ...], order: list[str], theme: Theme) -> 
         axes.set_title(family, color=theme.text, fontsize=11)
         axes.set_xlabel("samples seen")
         legend(axes, theme)
-    panels[0].set_ylabel("training loss")
+    row[0].set_ylabel("training loss")
     return figure
 
 
 def samples_plot(report: FitReport, order: list[str], theme: Theme) -> "Figure":
     """Error against samples seen, one panel per group and one line per model scale (its best run at each
     budget)."""
-    figure, panels = _panels(len(report.groups), theme, sharey=True)
-    for axes, group in zip(panels, report.groups, strict=True):
+    figure, row = panels(theme, len(report.groups), height=_HEIGHT)
+    for axes, group in zip(row, report.groups, strict=True):
         best = group.points.groupby(["model", "samples_seen"])["error"].min().reset_index()
         models = [m for m in order if m in set(best["model"])]
         for i, (model, color) in enumerate(zip(models, _shades(len(models), theme), strict=True)):
@@ -77,7 +79,7 @@ def samples_plot(report: FitReport, order: list[str], theme: Theme) -> "Figure":
         axes.set_title(group.name, color=theme.text, fontsize=11)
         axes.set_xlabel("samples seen")
         legend(axes, theme)
-    panels[0].set_ylabel(report.y_label)
+    row[0].set_ylabel(report.y_label)
     return figure
 
 
@@ -92,18 +94,6 @@ def binned(samples: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarra
     index = np.minimum((np.log(x / x.min()) / span * _BINS).astype(int), _BINS - 1)
     means = pd.DataFrame({"bin": index, "x": x, "y": y}).groupby("bin").mean()
     return means["x"].to_numpy(), means["y"].to_numpy()
-
-
-def _panels(count: int, theme: Theme, sharey: bool = False) -> "tuple[Figure, list]":
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(max(7.2, 4.8 * count), 3.9), layout="constrained", facecolor=theme.background)
-    FigureCanvasAgg(figure)
-    panels = list(figure.subplots(1, count, squeeze=False, sharey=sharey)[0])
-    for axes in panels:
-        dress(axes, theme)
-    return figure, panels
 
 
 def _shades(count: int, theme: Theme) -> list:

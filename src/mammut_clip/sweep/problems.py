@@ -9,8 +9,7 @@ from typing import Any
 from mammut_clip.config.base import nearest
 from mammut_clip.config.errors import ConfigError, Problem
 from mammut_clip.config.files import find_file
-from mammut_clip.config.fit import LawSpec
-from mammut_clip.config.load import read_mapping, validate
+from mammut_clip.config.fit_kinds import load_fit_spec
 from mammut_clip.config.model import list_model_names
 from mammut_clip.config.suites import resolve_evaluation
 from mammut_clip.config.sweep import SweepConfig
@@ -140,8 +139,7 @@ def _evaluation_said_twice(config: SweepConfig) -> Iterator[Problem]:
 
 
 def _read_law(name: str, source: str, key: str) -> None:
-    file = find_file("fit", name, source=source, key=key)
-    validate(LawSpec, read_mapping(file), str(file))
+    load_fit_spec(find_file("fit", name, source=source, key=key))
 
 
 def _said(source: str, key: str, check: Callable[[], object]) -> list[Problem]:

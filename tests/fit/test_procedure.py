@@ -5,8 +5,7 @@ import pytest
 
 from mammut_clip.config.errors import InputError
 from mammut_clip.config.fit import Choice, LawSpec
-from mammut_clip.fit import FORMS, Bootstrap
-from mammut_clip.fit.procedure import Procedure
+from mammut_clip.fit import FORMS, Bootstrap, Procedure
 from mammut_clip.fit.several import SeveralForms
 
 X = np.geomspace(1e7, 1e11, 18)

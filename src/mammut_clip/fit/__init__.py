@@ -8,11 +8,13 @@ from mammut_clip.fit.bootstrap import Bootstrap
 from mammut_clip.fit.columns import fit_law_csv, law_of_columns
 from mammut_clip.fit.compare import Comparison, Comparisons, compare
 from mammut_clip.fit.cost_of_law import LawCost, law_costs
+from mammut_clip.fit.estimate import Estimate
 from mammut_clip.fit.forms import FORMS, Form, get_form
 from mammut_clip.fit.frontier import frontier
 from mammut_clip.fit.heldout import HeldOutRecord
 from mammut_clip.fit.law import Law, fit_law
 from mammut_clip.fit.law_tables import held_out_table, law_table
+from mammut_clip.fit.procedure import Fitted, Procedure
 from mammut_clip.fit.run import FitReport, GroupFit, run_spec
 from mammut_clip.fit.table import FilterCount, load_table, read_table, select
 from mammut_clip.fit.tables import Table, to_csv, to_latex, to_markdown
@@ -23,13 +25,16 @@ __all__ = [
     "Bootstrap",
     "Comparison",
     "Comparisons",
+    "Estimate",
     "FilterCount",
     "FitReport",
+    "Fitted",
     "Form",
     "GroupFit",
     "HeldOutRecord",
     "Law",
     "LawCost",
+    "Procedure",
     "Table",
     "best_of",
     "compare",

@@ -18,7 +18,7 @@ from mammut_clip.fit.compare import Comparisons, compare
 from mammut_clip.fit.frontier import CELL
 from mammut_clip.fit.group import Draws, GroupFit, cell_names, fit_group
 from mammut_clip.fit.heldout import HeldOutRecord
-from mammut_clip.fit.table import FilterCount, load_table, require_columns, select
+from mammut_clip.fit.table import ROW, FilterCount, load_table, numbers, require_columns, select
 
 X_LABELS: dict[XName, str] = {
     "gflops_paper": "compute (GFLOPs, paper convention)",
@@ -97,6 +97,8 @@ def run_spec(spec: LawSpec, table: pd.DataFrame | Path | None = None, out: Path 
         raise InputError(
             f"{source}: no row has {spec.group} = {', '.join(missing)}; there are {', '.join(map(str, present))}"
         )
+    if spec.weights is not None:
+        _check_weights(selection.points, spec.weights, source)
     rows = {str(name): selection.points[selection.points[spec.group] == name] for name in names}
     draws = _draws(rows, spec, source)
     groups = tuple(fit_group(name, points, spec, draws[name], source) for name, points in rows.items())
@@ -108,6 +110,16 @@ def run_spec(spec: LawSpec, table: pd.DataFrame | Path | None = None, out: Path 
 
         write_fit(report, out)
     return report
+
+
+def _check_weights(points: pd.DataFrame, column: str, source: str) -> None:
+    require_columns(points, [column], f"{source}: weights")
+    weights = numbers(points, column, f"{source}: weights")
+    if (weights <= 0).any():
+        first = points[ROW][weights <= 0].iloc[0]
+        raise InputError(
+            f"{source}: weights: {column} must be positive, and is {weights[weights <= 0].iloc[0]:g} in {first}"
+        )
 
 
 def _draws(rows: dict[str, pd.DataFrame], spec: LawSpec, source: str) -> dict[str, Draws]:

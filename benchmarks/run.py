@@ -20,7 +20,9 @@ from benchmarks import (
     data_memory,
     data_start,
     evals,
-    fit_law,
+    fit,
+    fit_held_out,
+    fit_simulation,
     machine,
     memory,
     models,
@@ -38,7 +40,9 @@ from benchmarks.table import table
 BENCHMARKS: dict[str, ModuleType] = {
     "start_up": start_up,
     "sweep_status": sweep_status,
-    "fit_law": fit_law,
+    "fit": fit,
+    "fit_held_out": fit_held_out,
+    "fit_simulation": fit_simulation,
     "toy_world": toy_world,
     "data": data,
     "data_memory": data_memory,
@@ -106,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
     if given.list:
         for name, module in BENCHMARKS.items():
-            print(f"{name:14}{module.QUESTION}")
+            print(f"{name:16}{module.QUESTION}")
         return 0
     settings = Settings(given.device, given.repeats, given.peers_python, given.results)
     given.results.mkdir(parents=True, exist_ok=True)

@@ -97,7 +97,7 @@ def test_one_spec_is_printed_and_written_by_itself(folder: Path, tmp_path: Path)
 
 def test_several_specs_go_on_past_one_that_fails(folder: Path, tmp_path: Path) -> None:
     found = printed("run", folder / "specs", "--table", folder, "--out", tmp_path, code=3)
-    assert set(found["reports"]) == {"one"} and "family in coca" in found["failed"]["two"]
+    assert set(found["reports"]) == {"one"} and "family = coca; known: clip, mammut" in found["failed"]["two"]
     assert (tmp_path / "one/fit.json").is_file() and not (tmp_path / "two").exists()
     done = run("run", folder / "specs", "--table", folder)
     assert done.returncode == 3 and "1 of 2 specs could not be run\n  two: " in done.stderr
@@ -122,4 +122,8 @@ def test_bad_targets_are_refused_before_anything_is_written(folder: Path, tmp_pa
     assert "the name of a spec is missing" in refused("run", "form=power")
     assert "names no table" in refused("run", tmp_path / "specs/a.yaml", "--out", out)
     assert "no such folder" in refused("figures", tmp_path / "nowhere", "--out", out)
+    taken = tmp_path / "specs/a.yaml"
+    for command in ("run", "figures"):
+        said = refused(command, folder / "specs", "--table", folder, "--out", taken / "laws")
+        assert "a.yaml/laws: cannot be written to" in said and "is no folder" in said
     assert not out.exists()

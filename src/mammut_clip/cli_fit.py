@@ -61,28 +61,32 @@ def law(
     """One law of two columns of a table."""
     from mammut_clip.config.fit import LawSpec
     from mammut_clip.config.load import validate
-    from mammut_clip.fit.columns import law_json, law_of_columns
+    from mammut_clip.fit.columns import fit_law_csv
     from mammut_clip.fit.procedure import Procedure
 
     asked: dict[str, Any] = {"form": form, "residuals": residuals, "huber_delta": huber_delta, "unit": "error"}
     asked |= {"error_at_zero": error_at_zero, "ask": at or [], "level": level}
     spec = validate(LawSpec, asked, "the command line")
-    found = law_json(law_of_columns(csv, x, y, Procedure.of(spec)), spec.ask, spec.level)
+    found = fit_law_csv(csv, x, y, Procedure.of(spec), spec.ask, spec.level)
     if as_json:
         _print_json(found)
         return
     from mammut_clip.tables import print_rows
 
+    role = {"auto": ", chosen by auto", "average": ", which weighs most in the average"}.get(form, "")
     print_rows(
         [{"parameter": k, "value": v, "standard error": found["se"][k]} for k, v in found["params"].items()],
-        title=f"{found['form']}: {found['n']} points, rmse {found['rmse']:.4g}",
+        title=f"{found['form']}{role}: {found['n']} points, rmse {found['rmse']:.4g}",
     )
+    print(f"{y} = {found['formula']} with x = {x}" + (f", e0 = {e0:g}" if (e0 := found["error_at_zero"]) else ""))
     if len(found["record"]["forms"]) > 1:
         print_rows([{k: one[k] for k in ("form", "weight", "rolling", "aicc")} for one in found["record"]["forms"]])
     if found["record"]["cuts"]:
         print_rows(found["record"]["cuts"], title="fitted to the points up to a cut, scored on those beyond")
     if "predictions" in found:
         print_rows(found["predictions"], title=f"{y} at {x}")
+    for warning in found["warnings"]:
+        print(f"warning: {warning}")
 
 
 @app.command()
@@ -99,6 +103,7 @@ def run(
 
     names, overrides = _sorted_out(targets)
     specs = {file.stem: load_fit_spec(file, overrides) for file in spec_files(names)}
+    _check_out(out)
     if len(names) > 1 or Path(names[0]).is_dir():
         from mammut_clip.fit.specs import run_many
 
@@ -131,6 +136,7 @@ def figures(
     if not folder.is_dir():
         raise MissingError(f"{folder}: no such folder; for one spec there is `mammut-clip fit run`")
     specs = {file.stem: load_fit_spec(file) for file in spec_files([str(folder)])}
+    _check_out(out)
     done = list(run_many(specs, table, out))
     write_index(done, out)
     _say(f"written: {out / 'index.md'}")
@@ -146,6 +152,13 @@ def _sorted_out(targets: list[str]) -> tuple[list[str], list[str]]:
     if not names:
         raise InputError("the name of a spec is missing: expected SPEC... [KEY=VALUE]...")
     return names, overrides
+
+
+def _check_out(out: Path | None) -> None:
+    if out is not None:
+        from mammut_clip.fit.output import check_folder
+
+        check_folder(out)
 
 
 def _finish(done: "Iterable[Done]", as_json: bool) -> None:

@@ -38,6 +38,13 @@ def test_reads_back_as_it_was_written() -> None:
             "frontier: bin_factor belongs to method: bins or quantile, not to non_dominated",
         ),
         ({"unit": "error", "level": 95}, "level = 95"),
+        ({"unit": "error", "thresholds": [1e9, float("inf")]}, "thresholds.1 = inf"),
+        ({"unit": "error", "held_out": {"above": float("inf")}}, "held_out.above = inf"),
+        ({"unit": "error", "filters": [{"column": "x", "at_most": float("nan")}]}, "filters.0.at_most = nan"),
+        ({"unit": "error", "prior": {"factor": float("inf")}}, "prior.factor = inf"),
+        ({"unit": "error", "frontier": {"method": "bins", "bin_edge": float("inf")}}, "frontier.bin_edge = inf"),
+        ({"unit": "error", "choice": {"forms": ["power", "line", "power"]}}, "expected each of them once"),
+        ({"unit": "error", "choice": {"cuts": [0.5, 0.5]}}, "choice.cuts = [0.5, 0.5]: expected each of them once"),
         ({"unit": "error", "bootstrap": {"count": 10}}, "bootstrap.count = 10"),
     ],
 )

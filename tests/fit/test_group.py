@@ -36,6 +36,46 @@ def test_a_threshold_beyond_all_runs_has_no_score() -> None:
     assert all(g.thresholds == () for g in report.groups)
 
 
+@pytest.mark.parametrize(
+    ("threshold", "said"), [(1.0, "every point has a larger x"), (500.0, "needs at least 3 points")]
+)
+def test_a_threshold_that_leaves_too_little_is_named(threshold: float, said: str) -> None:
+    with pytest.raises(InputError, match=rf"results table: family clip .*: thresholds: {threshold:g}: .*{said}"):
+        run_spec(spec(thresholds=[threshold]), made_up_results())
+
+
+def test_held_out_takes_whole_cells_and_the_file_is_named() -> None:
+    """A cell's runs may differ a little in compute; none of a held-out one is fitted."""
+    table = made_up_results(["clip"])
+    last = table[(table["model"] == "clip_L") & (table["samples_seen"] == 1_024_000)]
+    again = last.assign(run="again", gflops_paper=0.99 * last["gflops_paper"], value=last["value"] - 0.01)
+    (group,) = run_spec(spec(held_out={"largest": 1}, frontier={"method": "all"}), pd.concat([table, again])).groups
+    assert group.points["held_out"].sum() == 2 and len(group.held_out) == 1
+    with pytest.raises(InputError, match=r"results table: family clip .*: held_out\.above = 1: every point"):
+        run_spec(spec(held_out={"above": 1}), table)
+
+
+def test_samples_seen_may_be_missing_but_not_text() -> None:
+    table = made_up_results().drop(columns="checkpoint_samples").iloc[1::2].reset_index(drop=True)
+    empty = table["samples_seen"] == 1_024_000
+    report = run_spec(spec(held_out={"largest": 1}), table.assign(samples_seen=table["samples_seen"].mask(empty)))
+    assert [r.samples_seen for r in report.held_out] == [None, None]
+    # A row that does not say its samples is a cell of its own: none hides another.
+    cells = run_spec(spec(frontier={"method": "best_per_cell"}), table).groups[0].points["fitted"].sum()
+    gaps = table.assign(samples_seen=table["samples_seen"].mask(table["samples_seen"] > 20_000))
+    for how in ({"method": "residual", "count": 100}, {"method": "runs", "count": 100}):
+        found = run_spec(spec(frontier={"method": "best_per_cell"}, bootstrap=how), gaps).groups[0]
+        assert found.points["fitted"].sum() == cells == 15
+    with pytest.raises(InputError, match=r"cells: samples_seen is not a finite number: row 2 \(nan\)"):
+        run_spec(spec(bootstrap={"method": "cells", "count": 100}), gaps)
+    text = table.assign(samples_seen=table["samples_seen"].astype(object))
+    text.loc[3, "samples_seen"] = "256K"
+    with pytest.raises(InputError, match=r"samples_seen is not a positive number: row 3 \(256K\)"):
+        run_spec(spec(), text)
+    dropped = run_spec(spec(bad_rows="drop", held_out={"largest": 1}), text)
+    assert len(dropped.groups[0].points) == 14 and dropped.held_out[0].samples_seen == 1_024_000
+
+
 def test_weights_pull_the_law_to_the_rows_that_have_them() -> None:
     table = made_up_results(["clip"])
     rows = np.arange(len(table)) // 2 % 2 == 0

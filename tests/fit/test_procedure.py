@@ -99,3 +99,16 @@ def test_a_spec_says_it_all() -> None:
     assert procedure.objective.prior is not None  # the default one, for auto
     assert [f.ceiling for f in procedure.forms] == [0.9, 0.9]
     assert Procedure.of(LawSpec(unit="error", form="bounded")).objective.residuals == "raw"
+
+
+def test_intervals_of_errors_end_at_one() -> None:
+    fitted = Procedure("average").fit(X[:4], [0.97, 0.9, 0.93, 0.8], bootstrap=FEW)
+    _, high = fitted.estimate.predict_interval([1e6, 1e7, 1e9])
+    assert high.max() == 1.0
+    # Where chance is above 1, so may a measurement be.
+    _, free = (
+        Procedure("average", error_at_zero=1.5)
+        .fit(X[:4], [0.97, 0.9, 0.93, 0.8], bootstrap=FEW)
+        .estimate.predict_interval([1e6])
+    )
+    assert free[0] > 1.0

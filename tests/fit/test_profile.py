@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import least_squares
+from scipy.optimize import least_squares, minimize_scalar
 from scipy.stats import f, t
 
+from mammut_clip.config.fit import ExponentPrior
 from mammut_clip.fit import FORMS, fit_law
+from mammut_clip.fit.optimise import Objective
 from mammut_clip.fit.profile import profiles
 
 TRUTH = {"a": 57.9, "b": 9.7e7, "c": -0.2266, "d": 0.111}
@@ -50,6 +52,27 @@ def test_a_floor_that_the_data_do_not_need_has_no_lower_end() -> None:
     y = FORMS["saturation_no_floor"].evaluate(TRUTH, x) * np.exp(rng.normal(0, 0.03, 10))
     floor = profiles(fit_law(x, y, residuals="log").fit)[1]
     assert floor.lower is None and floor.upper is not None
+
+
+def test_a_priors_pull_does_not_count_as_scatter() -> None:
+    """The limit is F times the variance of the residuals above the least sum, however far the prior pulls."""
+    rng = np.random.default_rng(5)
+    x = np.geomspace(1, 1e4, 10)
+    y = 0.8 * x**-0.05 * np.exp(rng.normal(0, 0.05, 10))
+    objective = Objective("log", prior=ExponentPrior(median=0.4, factor=1.1))
+    fit = fit_law(x, y, "power", objective=objective).fit
+    (profile,) = profiles(fit)
+
+    def least(log_size: float) -> float:
+        off = np.log(y) + np.exp(log_size) * np.log(x)
+        return float(np.sum((off - off.mean()) ** 2) + (fit.prior_weight * (log_size - np.log(0.4))) ** 2)
+
+    best = minimize_scalar(least, bounds=(-6.0, 1.0), method="bounded", options={"xatol": 1e-10}).fun
+    assert best > 1.2 * fit.cost  # the prior pulls
+    limit = best + f.ppf(0.95, 1, 8) * fit.cost / 8
+    assert profile.lower is not None and profile.upper is not None
+    for end in (profile.lower, profile.upper):
+        assert least(np.log(-end)) == pytest.approx(limit, rel=1e-3)
 
 
 def test_coverage_of_the_exponents_interval() -> None:

@@ -11,11 +11,8 @@ import pandas as pd
 import pytest
 
 from mammut_clip.config.errors import InputError
-from mammut_clip.config.fit import Filter, LawSpec
-from mammut_clip.fit import (
-    fit_law_csv,
-    run_spec,
-)
+from mammut_clip.config.fit import Choice, Filter, LawSpec
+from mammut_clip.fit import Procedure, fit_law_csv, run_spec
 
 LAWS = {"clip": (3.0, 500.0, -0.20), "mammut": (7.5, 800.0, -0.30)}
 
@@ -150,7 +147,7 @@ def _nan(t: pd.DataFrame) -> pd.DataFrame:
     [
         ({"task": "toy_pair"}, None, "no row has task = 'toy_pair'; did you mean toy_pairs"),
         ({"metric": None}, None, "several metrics (acc1, acc5)"),
-        ({"groups": ["clip", "siglip"]}, None, "no row has family = siglip"),
+        ({"groups": ["clip", "siglip"]}, None, "groups: no row has family = siglip; did you mean clip?"),
         ({"group": "famly"}, None, "no column 'famly'; did you mean family"),
         ({"columns": {"value": "score"}}, None, "no column 'score'"),
         ({"filters": [{"column": "lr", "at_most": 1}]}, None, "no column 'lr'"),
@@ -180,15 +177,15 @@ def test_law_of_two_csv_columns(tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     x = np.geomspace(1e3, 1e8, 8)
     pd.DataFrame({"compute": x, "err": 0.7 * (x / 1e5 + 1) ** -0.3 + 0.1}).to_csv(path, index=False)
-    law = fit_law_csv(path, "compute", "err", "saturation")
+    law = fit_law_csv(path, "compute", "err", Procedure("saturation"))
     assert law["form"] == "saturation" and law["n"] == 8 and law["rmse"] < 1e-9
     assert law["params"] == pytest.approx({"a": 0.7 * 1e5**0.3, "b": 1e5, "c": -0.3, "d": 0.1}, rel=1e-6)
     assert law["se"].keys() == law["params"].keys()
     json.dumps(law, allow_nan=False)
     with pytest.raises(InputError, match="no column 'eror'; did you mean err"):
-        fit_law_csv(path, "compute", "eror")
+        fit_law_csv(path, "compute", "eror", Procedure("saturation"))
     with pytest.raises(InputError, match="no such file"):
-        fit_law_csv(tmp_path / "absent.csv", "a", "b")
+        fit_law_csv(tmp_path / "absent.csv", "a", "b", Procedure("saturation"))
     for row, said in (
         ("oops,0.5", "line 10 (oops)"),
         ("-3,0.5", "line 10 (-3)"),
@@ -197,13 +194,42 @@ def test_law_of_two_csv_columns(tmp_path: Path) -> None:
         broken = tmp_path / "broken.csv"
         broken.write_text(path.read_text() + row + "\n")
         with pytest.raises(InputError) as caught:
-            fit_law_csv(broken, "compute", "err")
+            fit_law_csv(broken, "compute", "err", Procedure("saturation"))
         assert said in str(caught.value) and "broken.csv" in str(caught.value)
 
 
+def test_a_law_of_columns_says_what_its_parameters_hide(tmp_path: Path) -> None:
+    path, x = tmp_path / "points.csv", np.geomspace(1e3, 1e8, 8)
+    error = 0.3 * (x / 1e5 + 1) ** -0.3 + 0.1 + np.linspace(0, 1e-3, 8)
+    pd.DataFrame({"compute": x, "err": error, "acc": 100 * (1 - error)}).to_csv(path, index=False)
+    fallen = fit_law_csv(path, "compute", "err", Procedure("average", error_at_zero=0.4), at=[1e10])
+    assert fallen["procedure"] == "average" and fallen["form"] in {f["form"] for f in fallen["record"]["forms"]}
+    shown = max(fallen["record"]["forms"], key=lambda one: one["weight"])
+    assert (fallen["form"], fallen["params"]) == (shown["form"], shown["params"]) and fallen["warnings"] == []
+    # What is printed is enough to follow the law by hand.
+    p, e0 = fallen["params"], fallen["error_at_zero"]
+    by_hand = p.get("d", 0) + (e0 - p.get("d", 0)) * (1 + x / p["b"]) ** p["c"]
+    assert np.sqrt(np.mean((by_hand - error) ** 2)) == pytest.approx(fallen["rmse"], rel=1e-6) and e0 == 0.4
+    risen = fit_law_csv(path, "compute", "acc", Procedure("power"))
+    assert risen["warnings"][0] == "acc rises with compute, and laws fall: they are fitted to errors, not to accuracies"
+    assert any("c of power at a bound" in said for said in risen["warnings"])
+    assert fit_law_csv(path, "compute", "acc", Procedure("line"))["warnings"] == []
+    path.write_text("\n".join(path.read_text().splitlines()[:5]) + "\n")
+    with pytest.raises(InputError, match=r"points\.csv: an interval needs more points than parameters"):
+        fit_law_csv(path, "compute", "err", Procedure("saturation"), at=[1e10])
+    least = fit_law_csv(path, "compute", "err", Procedure("auto", choice=Choice(forms=("power", "broken_power"))))
+    assert least["warnings"] == ["broken_power left out: 5 parameters, points at 4 different x"]
+
+
+def test_groups_may_be_numbers() -> None:
+    table = results().assign(width=lambda t: t["family"].map({"clip": 64, "mammut": 128}))
+    report = run_spec(spec(group="width", groups=("128",), bootstrap={"count": 100}), table)
+    assert [g.name for g in report.groups] == ["128"] and set(report.groups[0].points["family"]) == {"mammut"}
+
+
 def test_fit_starts_light() -> None:
-    """Neither torch nor matplotlib is loaded before something needs them."""
-    loaded = "print([m for m in ('torch', 'matplotlib') if m in sys.modules])"
+    """Neither torch nor matplotlib nor scipy is loaded before something needs them."""
+    loaded = "print([m for m in ('torch', 'matplotlib', 'scipy') if m in sys.modules])"
     code = f"import sys, mammut_clip.fit, mammut_clip.report; {loaded}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

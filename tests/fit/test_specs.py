@@ -125,7 +125,7 @@ def test_one_spec_that_cannot_be_run_stops_alone(tmp_path: Path) -> None:
     assert len(linked) >= 4 and all((tmp_path / "out" / link).is_file() for link in linked)
 
 
-@pytest.mark.parametrize("kind", ["optimal", "joint"])  # laws: test_output.py
+@pytest.mark.parametrize("kind", ["optimal", "joint"])  # laws: test_fit_output.py
 def test_other_kinds_repeat_to_the_byte_too(kind: str, tmp_path: Path) -> None:
     table = made_up_results().drop(columns=["gflops_exact"])
     table = table.assign(gflops_per_sample=table["gflops_paper"] / table["checkpoint_samples"])

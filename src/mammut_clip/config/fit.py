@@ -4,9 +4,9 @@ One spec fits one law per group (usually per family) and predicts the held-out r
 fit/.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mammut_clip.config.base import Config
 from mammut_clip.config.fit_compare import CompareConfig
@@ -36,7 +36,7 @@ ResidualName = Literal["raw", "log", "logit"]
 BootstrapName = Literal["residual", "cells", "runs"]
 
 
-class HeldOut(Config):
+class HeldOut(Config, allow_inf_nan=False):
     """Which points the fit does not see; exactly one of the three. Decided within each group."""
 
     above: Annotated[float, Field(gt=0)] | None = None
@@ -66,7 +66,7 @@ class BootstrapConfig(Config):
     """Seed of the draws; the same seed gives the same interval."""
 
 
-class ExponentPrior(Config):
+class ExponentPrior(Config, allow_inf_nan=False):
     """What is known of a law's exponent before a point is seen: log-normal in its size.
 
     The default covers, with two deviations to each side, 0.074 to 0.54: the exponents in compute published for error
@@ -79,7 +79,7 @@ class ExponentPrior(Config):
     """One standard deviation is this factor up or down."""
 
 
-class Choice(Config):
+class Choice(Config, allow_inf_nan=False):
     """How `form: auto` chooses among forms and `form: average` weighs them, by held-out extrapolation inside the
     fitted points."""
 
@@ -93,6 +93,14 @@ class Choice(Config):
         1 / 32,
     )
     """Each form is fitted to the points with x up to this share of the largest, and scored on those above."""
+
+    @field_validator("forms", "cuts")
+    @classmethod
+    def _each_once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        # What stands twice would count twice in the weights.
+        if len(set(values)) < len(values):
+            raise ValueError("expected each of them once")
+        return values
 
 
 class LawSpec(RowSpec):
@@ -111,7 +119,8 @@ class LawSpec(RowSpec):
     choice: Choice = Choice()
     """For `auto` and `average`; the rolling record is shown for every form."""
     prior: ExponentPrior | None = None
-    """On the exponent; where it is not given, `auto` and `average` use the default prior and single forms none."""
+    """On the exponent; where it is not given, `auto` and `average` use the default prior and single forms none.
+    `broken_power` and `line`, which have no one negative exponent, do without."""
     residuals: ResidualName | None = None
     """raw: squares of y - f(x), as in the paper. log: squares of log y - log f(x), relative errors count
     alike. logit: of log(y / (1 - y)). Where it is not given, `auto` and `average` use log and single forms raw."""

@@ -21,7 +21,7 @@ class CellBootstrap(Config):
     """Seed of the draws; the same seed gives the same interval."""
 
 
-class Surface(Config):
+class Surface(Config, allow_inf_nan=False):
     """A joint law E(N, D) of model size and samples, and what is minimised to fit it."""
 
     form: SurfaceName = "bounded"

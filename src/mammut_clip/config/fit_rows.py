@@ -13,7 +13,7 @@ UnitName = Literal["accuracy", "percent", "error"]
 XName = Literal["gflops_paper", "gflops_exact", "samples_seen"]
 
 
-class Filter(Config):
+class Filter(Config, allow_inf_nan=False):
     """The rows whose value in one column meets every condition given here. An empty cell meets none."""
 
     column: str
@@ -50,7 +50,7 @@ class TableSource(Config):
     """Our column name -> this table's; what is not named here is as in `columns` of the spec."""
 
 
-class RowSpec(Config):
+class RowSpec(Config, allow_inf_nan=False):
     """The rows of a fit."""
 
     title: str = ""

@@ -116,8 +116,14 @@ def _redrawn_residuals(fit: Fit, bootstrap: Bootstrap) -> Array:
 
 def _ends(fit: Fit, draws: Array, level: float) -> tuple[Array, Array]:
     low, high = np.quantile(draws, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
-    space = fit.objective.space
-    return space.backward(low), space.backward(high)
+    return interval_end(fit, low), interval_end(fit, high)
+
+
+def interval_end(fit: Fit, end: Array) -> Array:
+    """The error that an end in the space of the residuals stands for: not above 1 where guessing is not either."""
+    error = fit.objective.space.backward(end)
+    ceiling = fit.form.ceiling
+    return error if ceiling is None or ceiling > 1.0 else np.minimum(error, 1.0)
 
 
 def _leverage(fit: Fit) -> Array:

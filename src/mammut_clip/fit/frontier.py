@@ -60,8 +60,10 @@ def _named(method: str) -> Frontier:
 
 
 def cells_of(df: pd.DataFrame) -> np.ndarray:
-    """Number [rows] of the cell (model x samples seen) of each row."""
-    return df.groupby(list(CELL), dropna=False, sort=False).ngroup().to_numpy()
+    """Number [rows] of the cell (model x samples seen) of each row; a row that does not say both is one of its own."""
+    number = df.groupby(list(CELL), dropna=False, sort=False).ngroup().to_numpy()
+    alone = df[list(CELL)].isna().any(axis=1).to_numpy()
+    return np.where(alone, len(df) + np.arange(len(df)), number) if alone.any() else number
 
 
 def best_per_cell(cell: np.ndarray, y: Array) -> np.ndarray:

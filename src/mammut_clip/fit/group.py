@@ -7,11 +7,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mammut_clip.config.errors import InputError
-from mammut_clip.config.fit import HeldOut, LawSpec
+from mammut_clip.config.fit import LawSpec
 from mammut_clip.fit.asked import Answer, answers
 from mammut_clip.fit.bootstrap import Bootstrap
 from mammut_clip.fit.estimate import Estimate
-from mammut_clip.fit.frontier import CELL, frontier
+from mammut_clip.fit.frontier import CELL, cells_of, frontier
 from mammut_clip.fit.heldout import HeldOutRecord, held_out_mask, predict_held_out
 from mammut_clip.fit.law import Law
 from mammut_clip.fit.procedure import Fitted, Procedure
@@ -60,9 +60,10 @@ class Draws:
 
 def fit_group(name: str, points: pd.DataFrame, spec: LawSpec, draws: Draws, source: str) -> GroupFit:
     """Fit and score one group's rows (with columns x and error). Raises InputError that names the group."""
-    held = held_out_mask(points, spec.held_out, name)
-    chosen = _chosen(points, held, spec)
+    held = chosen = np.zeros(len(points), dtype=bool)
     try:
+        held = held_out_mask(points, spec.held_out, name)
+        chosen = _chosen(points, held, spec)
         fitted = _fit(points, held, chosen, spec, draws)
         records = predict_held_out(fitted.estimate, points, held, name, spec.level)
         asked = answers(fitted.estimate, spec.ask, spec.level)
@@ -111,8 +112,8 @@ def _bootstrap(seen: pd.DataFrame, spec: LawSpec, draws: Draws) -> Bootstrap:
     own = cell_names(seen, spec.group) if how.method == "cells" else list(seen[ROW])
     weights = np.ones(len(seen)) if spec.weights is None else seen[spec.weights].to_numpy(dtype=np.float64)
     # Only what a frontier looks at, as numbers: a thousand frontiers are taken of it.
-    columns = {c: seen[c].astype("category").cat.codes.to_numpy() for c in CELL if c in seen}
-    small = pd.DataFrame({"x": seen["x"].to_numpy(), "error": seen["error"].to_numpy(), **columns})
+    cells = {"model": cells_of(seen), "samples_seen": 0} if set(CELL) <= set(seen.columns) else {}
+    small = pd.DataFrame({"x": seen["x"].to_numpy(), "error": seen["error"].to_numpy(), **cells})
     rows = Redrawn(
         x=seen["x"].to_numpy(dtype=np.float64),
         y=seen["error"].to_numpy(dtype=np.float64),
@@ -128,10 +129,15 @@ def _at_threshold(
     name: str, points: pd.DataFrame, threshold: float, spec: LawSpec, draws: Draws
 ) -> ThresholdScore | None:
     """None where the group has no point beyond the threshold."""
-    if points["x"].max() <= threshold:
+    held = points["x"].to_numpy(dtype=np.float64) > threshold
+    if not held.any():
         return None
-    held = held_out_mask(points, HeldOut(above=threshold), name)
+    if held.all():
+        raise InputError(f"thresholds: {threshold:g}: every point has a larger x, nothing is left to fit")
     chosen = _chosen(points, held, spec)
-    fitted = _fit(points, held, chosen, spec, draws)
-    records = predict_held_out(fitted.estimate, points, held, name, spec.level)
+    try:
+        fitted = _fit(points, held, chosen, spec, draws)
+        records = predict_held_out(fitted.estimate, points, held, name, spec.level)
+    except InputError as error:
+        raise InputError(f"thresholds: {threshold:g}: {error}") from error
     return threshold_score(name, threshold, int(chosen.sum()), records)

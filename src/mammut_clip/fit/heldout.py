@@ -9,7 +9,8 @@ import pandas as pd
 from mammut_clip.config.errors import InputError
 from mammut_clip.config.fit import HeldOut
 from mammut_clip.fit.estimate import Estimate
-from mammut_clip.fit.frontier import CELL, best_per_cell, non_dominated
+from mammut_clip.fit.frontier import CELL, best_per_cell, cells_of, non_dominated
+from mammut_clip.fit.table.columns import as_numbers
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class HeldOutRecord:
     model: str
     """Empty where the table has no model column."""
     samples_seen: int | None
+    """None where the table does not say."""
     x: float
     predicted: float
     lower: float
@@ -42,22 +44,24 @@ def held_out_mask(points: pd.DataFrame, held_out: HeldOut | None, group: str) ->
     if held_out is None:
         return np.zeros(len(x), dtype=bool)
     if held_out.above is not None:
-        mask, said = x > held_out.above, f"above: {held_out.above:g}"
+        mask, said = x > held_out.above, f"above = {held_out.above:g}"
     else:
-        # A cell's compute is one number for all its runs; where there are no cells every row is its own.
-        cells = np.sort(points.groupby(list(CELL))["x"].max().to_numpy() if set(CELL) <= set(points.columns) else x)
+        # All runs of a cell are held out with it; where there are no cells every row is its own.
+        cell = cells_of(points) if set(CELL) <= set(points.columns) else np.arange(len(x))
+        by_cell = pd.Series(x).groupby(cell)
+        cells = np.sort(by_cell.max().to_numpy())
         if held_out.largest is not None:
-            count, said = held_out.largest, f"largest: {held_out.largest}"
+            count, said = held_out.largest, f"largest = {held_out.largest}"
         else:
             assert held_out.fraction is not None
-            count, said = math.ceil(held_out.fraction * len(cells)), f"fraction: {held_out.fraction:g}"
+            count, said = math.ceil(held_out.fraction * len(cells)), f"fraction = {held_out.fraction:g}"
         if count >= len(cells):
-            raise InputError(f"held_out, {said}: {group} has only {len(cells)} cells, nothing would be left to fit")
-        mask = x >= cells[-count]
+            raise InputError(f"held_out.{said}: {group} has only {len(cells)} cells, nothing would be left to fit")
+        mask = by_cell.transform("max").to_numpy() >= cells[-count]
     if not mask.any():
-        raise InputError(f"held_out, {said}: no point of {group} has a larger x; the largest is {x.max():g}")
+        raise InputError(f"held_out.{said}: no point of {group} has a larger x; the largest is {x.max():g}")
     if mask.all():
-        raise InputError(f"held_out, {said}: every point of {group} has a larger x, nothing is left to fit")
+        raise InputError(f"held_out.{said}: every point of {group} has a larger x, nothing is left to fit")
     return mask
 
 
@@ -69,10 +73,11 @@ def predict_held_out(
     if not mask.any():
         return ()
     x, error = points["x"].to_numpy(), points["error"].to_numpy()
+    samples = as_numbers(points["samples_seen"]).to_numpy() if "samples_seen" in points else None
     on_frontier = non_dominated(x, error)
     keep = mask.copy()
     if set(CELL) <= set(points.columns):
-        cell = points.groupby(list(CELL), dropna=False).ngroup().to_numpy()
+        cell = cells_of(points)
         rows = np.flatnonzero(mask)
         keep[rows[~best_per_cell(cell[rows], error[rows])]] = False
     chosen = np.flatnonzero(keep)
@@ -83,7 +88,7 @@ def predict_held_out(
         HeldOutRecord(
             group=group,
             model=str(points["model"].iloc[row]) if "model" in points else "",
-            samples_seen=int(points["samples_seen"].iloc[row]) if "samples_seen" in points else None,
+            samples_seen=int(samples[row]) if samples is not None and np.isfinite(samples[row]) else None,
             x=float(x[row]),
             predicted=float(predicted[i]),
             lower=float(lower[i]),

@@ -22,7 +22,8 @@ class Law:
     params: dict[str, float]
     """Natural parameters, such as a, b, c, d of y = a (x + b)^c + d."""
     se: dict[str, float | None]
-    """Standard errors to first order; None at a bound or where the points do not determine them."""
+    """Standard errors to first order, from the points alone (a prior does not narrow them); None at a bound or where
+    the points do not determine them."""
     rmse: float
     """Root mean square of y - f(x), whatever the residuals that were minimised."""
 
@@ -87,9 +88,11 @@ class Law:
         return low.reshape(at.shape), high.reshape(at.shape)
 
     def to_json_dict(self) -> dict[str, Any]:
-        """The law as plain JSON values."""
+        """The law as plain JSON values; error_at_zero is e0 of the formula, null for forms without."""
         return {
             "form": self.form,
+            "formula": self.fit.form.formula,
+            "error_at_zero": self.fit.form.ceiling,
             "params": self.params,
             "se": self.se,
             "n": self.n,

@@ -1,13 +1,14 @@
 """What a fit says, as tables: the laws, their predictions for held-out runs, and which rows they come from."""
 
 from mammut_clip.config.quantity import format_quantity
+from mammut_clip.fit.procedure import Fitted
 from mammut_clip.fit.profile import Profile
 from mammut_clip.fit.run import X_UNITS, FitReport
 from mammut_clip.fit.tables import Table, with_error, yes
 
 
 def law_table(report: FitReport) -> Table:
-    """Parameters, standard errors, likelihood intervals and quality of each group's law."""
+    """Parameters, standard errors, likelihood intervals and quality of the law that is shown of each group."""
     laws = [g.law for g in report.groups]
     names = list(dict.fromkeys(name for law in laws for name in law.params))
     profiled = list(dict.fromkeys(p.parameter for g in report.groups for p in g.profiles))
@@ -18,9 +19,17 @@ def law_table(report: FitReport) -> Table:
         intervals = [_interval(by_name.get(n)) for n in profiled]
         flags = ", ".join(f"{p} at its bound" for p in law.at_bound) or "none"
         quality = (str(law.n), f"{law.rmse:.4f}", yes(law.converged), flags)
-        rows.append((g.name, law.form, *values, *intervals, *quality))
+        rows.append((g.name, _form(g.fitted), *values, *intervals, *quality))
     within = tuple(f"{n}, {report.spec.level:.0%} profile" for n in profiled)
     return Table((report.spec.group, "form", *names, *within, "points", "rmse", "converged", "flags"), tuple(rows))
+
+
+def _form(fitted: Fitted) -> str:
+    """The form of the law that is shown; beside an average, which is what predicts, its share in it."""
+    if fitted.procedure != "average":
+        return fitted.law.form
+    weight = next(m.weight for m in fitted.members if m.law is fitted.law)
+    return f"{fitted.law.form}, {weight:.0%} of the average"
 
 
 def _interval(profile: Profile | None) -> str:

@@ -42,9 +42,6 @@ class Objective:
         return Space(self.residuals)
 
 
-RAW_SQUARES = Objective()
-
-
 @dataclass(frozen=True, eq=False)
 class Fit:
     """One fitted curve in internal parameters, with the points it was fitted to."""

@@ -38,6 +38,8 @@ class Member:
 class Fitted:
     """What a procedure made of some points."""
 
+    procedure: FormName
+    """What was asked for: `auto`, `average` or a form."""
     estimate: Estimate
     law: Law
     """The law that is shown: the one form, the chosen one, or the one of largest weight."""
@@ -125,7 +127,7 @@ class Procedure:
         if len(laws) > 1:
             chosen = shown if self.form == "auto" else None
             estimate = SeveralForms(tuple(laws), weights_of_forms, bootstrap, chosen)
-        return Fitted(estimate, laws[shown], members, scores, left_out)
+        return Fitted(self.form, estimate, laws[shown], members, scores, left_out)
 
     def _fitting_forms(self, distinct: int) -> tuple[tuple[Form, ...], tuple[str, ...]]:
         """The forms that leave a point to judge their scatter by, and words on the others. One form is taken as it

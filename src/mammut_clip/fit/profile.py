@@ -29,8 +29,9 @@ class Profile:
 def profiles(fit: Fit, level: float = 0.95) -> tuple[Profile, ...]:
     """Intervals of the exponents and the irreducible error of a fit (none where no point is left over).
 
-    Values at which the minimised sum grows by less than F(level; 1, v) / v of itself, v degrees of freedom: for a
-    linear parameter that is Student's interval (Bates and Watts 1988, section 6.1).
+    Values at which the minimised sum, a prior's pull included, grows by less than F(level; 1, v) s^2, with s the
+    scatter and v its degrees of freedom: for a linear parameter without a prior that is Student's interval (Bates and
+    Watts 1988, section 6.1).
     """
     if fit.degrees_of_freedom < 1:
         return ()
@@ -42,7 +43,7 @@ def _profile(fit: Fit, index: int, level: float) -> Profile:
 
     freedom = fit.degrees_of_freedom
     least = float(_cost_at(fit, index, fit.theta[index : index + 1])[0])
-    limit = least * (1.0 + float(fdtri(1, freedom, level)) / freedom)
+    limit = least + fit.scatter**2 * float(fdtri(1, freedom, level))
     bounds = fit.form.bounds(fit.x / fit.scale, fit.y)
     ends = [_end(fit, index, float(bound[index]), limit) for bound in bounds]
     low, high = (None if end is None else _natural(fit, index, end) for end in ends)

@@ -44,20 +44,6 @@ def threshold_table(report: FitReport) -> Table:
     return Table(header, rows)
 
 
-def record_lines(fitted: Fitted) -> list[str]:
-    """The record of one fit in plain words."""
-    lines = []
-    for member in fitted.members:
-        mine = [s for s in fitted.scores if s.form == member.law.form]
-        if not mine:
-            lines.append(f"{member.law.form}: too few points to score its extrapolation inside the data")
-            continue
-        errors = ", ".join(f"{s.rmse:.4f} from x <= {s.cut:.3g} (on {s.predicted})" for s in mine)
-        share = f", weight {member.weight:.2f}" if len(fitted.members) > 1 else ""
-        lines.append(f"{member.law.form}{share}: error of extrapolation inside the data {errors}")
-    return lines + list(fitted.left_out)
-
-
 def _rows(group: str, fitted: Fitted, cuts: Sequence[float]) -> list[tuple[str, ...]]:
     largest = fitted.estimate.x_range[1]
     rows = []

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from mammut_clip.config.errors import InputError
@@ -18,6 +17,7 @@ from mammut_clip.fit.compare import Comparisons, compare
 from mammut_clip.fit.frontier import CELL
 from mammut_clip.fit.group import Draws, GroupFit, cell_names, fit_group
 from mammut_clip.fit.heldout import HeldOutRecord
+from mammut_clip.fit.json_values import finite
 from mammut_clip.fit.table import ROW, FilterCount, load_table, numbers, require_columns, select
 
 X_LABELS: dict[XName, str] = {
@@ -59,8 +59,9 @@ class FitReport:
         return tuple(record for group in self.groups for record in group.held_out)
 
     def sentences(self) -> list[str]:
-        """The comparisons in plain words, with what they do not show."""
-        return self.comparisons.sentences(X_UNITS[self.spec.x])
+        """The comparisons in plain words, with what they do not show, and the forms that could not be tried."""
+        left_out = [f"{g.name}: {words}." for g in self.groups for words in g.fitted.left_out]
+        return self.comparisons.sentences(X_UNITS[self.spec.x]) + left_out
 
     def to_json_dict(self) -> dict[str, Any]:
         """The report as plain JSON values."""
@@ -73,7 +74,7 @@ class FitReport:
                     "profiles": [asdict(profile) for profile in g.profiles],
                     "record": g.fitted.record_json(),
                     "points": len(g.points),
-                    "held_out": [_finite(asdict(record)) for record in g.held_out],
+                    "held_out": [finite(asdict(record)) for record in g.held_out],
                     "thresholds": [score.to_json_dict() for score in g.thresholds],
                     "asked": [answer.to_json_dict() for answer in g.asked],
                 }
@@ -90,16 +91,14 @@ def run_spec(spec: LawSpec, table: pd.DataFrame | Path | None = None, out: Path 
     """
     frame, source = load_table(spec, table)
     selection = select(frame, spec, source)
-    present = list(selection.points[spec.group].unique())
-    names = [g for g in spec.groups if g in present] if spec.groups else sorted(present, key=str)
-    missing = [g for g in spec.groups or () if g not in present]
-    if missing:
-        raise InputError(
-            f"{source}: no row has {spec.group} = {', '.join(missing)}; there are {', '.join(map(str, present))}"
-        )
+    labels = selection.points[spec.group].astype(str)
+    names = spec.groups or sorted(labels.unique())
+    if missing := [g for g in names if not (labels == g).any()]:
+        left = ", ".join(sorted(labels.unique()))
+        raise InputError(f"{source}: no row of {spec.group} = {', '.join(missing)} is left; there are {left}")
     if spec.weights is not None:
         _check_weights(selection.points, spec.weights, source)
-    rows = {str(name): selection.points[selection.points[spec.group] == name] for name in names}
+    rows = {name: selection.points[labels == name] for name in names}
     draws = _draws(rows, spec, source)
     groups = tuple(fit_group(name, points, spec, draws[name], source) for name, points in rows.items())
     measured = {g.name: (float(g.points["x"].min()), float(g.points["x"].max())) for g in groups}
@@ -127,11 +126,7 @@ def _draws(rows: dict[str, pd.DataFrame], spec: LawSpec, source: str) -> dict[st
     if spec.bootstrap.method == "cells":
         for points in rows.values():
             require_columns(points, list(CELL), f"{source}: bootstrap: method: cells")
+            numbers(points, "samples_seen", f"{source}: bootstrap: method: cells")
         units = sorted({name for points in rows.values() for name in cell_names(points, spec.group)})
         return {name: Draws(spec.bootstrap.seed, tuple(units)) for name in rows}
     return {name: Draws(spec.bootstrap.seed + i, ()) for i, name in enumerate(rows)}
-
-
-def _finite(record: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity."""
-    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in record.items()}

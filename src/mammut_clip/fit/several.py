@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mammut_clip.fit.bootstrap import RESIDUALS, Bootstrap, law_deviates, noise_deviates
+from mammut_clip.fit.bootstrap import RESIDUALS, Bootstrap, interval_end, law_deviates, noise_deviates
 from mammut_clip.fit.estimate import Points
 from mammut_clip.fit.forms import Array
 from mammut_clip.fit.law import Law
@@ -53,9 +53,9 @@ class SeveralForms:
         return self._ends(x, level, noisy=True)
 
     def _ends(self, x: Points, level: float, noisy: bool) -> tuple[Array, Array]:
-        shape, space = np.shape(x), self.laws[0].fit.objective.space
+        shape = np.shape(x)
         ends = np.quantile(self._mixture(_flat(x), noisy), [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
-        low, high = (space.backward(end).reshape(shape) for end in ends)
+        low, high = (interval_end(self.laws[0].fit, end).reshape(shape) for end in ends)
         return low, high
 
     def _mixture(self, x: Array, noisy: bool) -> Array:

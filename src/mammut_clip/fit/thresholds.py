@@ -1,11 +1,12 @@
 """The record of a whole procedure: what it would have said with less compute, beside what was measured."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from mammut_clip.fit.heldout import HeldOutRecord
+from mammut_clip.fit.json_values import finite
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class ThresholdScore:
 
     def to_json_dict(self) -> dict[str, Any]:
         """Plain JSON values; NaN, where nothing was scored, becomes null."""
-        return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(self).items()}
+        return cast(dict[str, Any], finite(asdict(self)))
 
 
 def threshold_score(group: str, threshold: float, fitted: int, records: tuple[HeldOutRecord, ...]) -> ThresholdScore:

@@ -139,7 +139,7 @@ RUNS = "runs_datacomp_cosine.parquet"
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"groups": ["siglip"]}, "no row is left after 'family in siglip'"),
+        ({"groups": ["siglip"]}, "no row has family = siglip"),
         ({"groups": ["clip", "siglip"]}, "no row has family = siglip"),
         ({"size": "params", "columns": {"params": "mparams"}}, "no column 'mparams'"),
         ({"held_out": {"above": 1e15}}, "no point of clip has a larger x"),

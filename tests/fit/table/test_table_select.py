@@ -121,6 +121,8 @@ def test_bad_rows_are_dropped_and_named() -> None:
 def test_values_outside_the_unit_are_never_dropped() -> None:
     with pytest.raises(InputError, match=r"between 0 and 1; is it percent\?, found row 1 \(37.5\)"):
         select(table(value=[0.1, 37.5, 0.2, 0.3, 0.4, 0.5]), spec(unit="accuracy", bad_rows="drop"), "t")
+    with pytest.raises(InputError, match=r"no value is above 1 \(0.5 is the largest\); is it accuracy\?"):
+        select(table(value=[0.1, 0.375, 0.2, 0.3, 0.4, 0.5]), spec(unit="percent", bad_rows="drop"), "t")
 
 
 def test_what_counts_as_one_row_twice() -> None:

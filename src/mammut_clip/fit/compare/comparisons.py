@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
-from math import isfinite
 from typing import Any
 
 from mammut_clip.config.base import nearest
@@ -14,6 +13,7 @@ from mammut_clip.fit.compare.pair import Comparison, compare_pair
 from mammut_clip.fit.compare.verdict import Order, orders
 from mammut_clip.fit.compare.words import order_sentence, sentence, short, warnings
 from mammut_clip.fit.estimate import Estimate
+from mammut_clip.fit.json_values import finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Comparisons:
         """Everything as plain JSON values; infinities and NaN become null."""
         return {
             "pairs": [
-                _finite(asdict(pair)) | {"sentence": sentence(pair, unit), "warnings": list(warnings(pair, unit))}
+                finite(asdict(pair)) | {"sentence": sentence(pair, unit), "warnings": list(warnings(pair, unit))}
                 for pair in self.pairs
             ],
             "orders": [asdict(o) | {"sentence": order_sentence(o, unit)} for o in self.orders],
@@ -101,12 +101,3 @@ def _common(ranges: list[Range]) -> Range | None:
 def _apart(names: tuple[str, str], measured: Mapping[str, Range]) -> str:
     spans = " and ".join(f"from {short(measured[n][0])} to {short(measured[n][1])}" for n in names)
     return f"they were measured {spans}, which have nothing in common"
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity and no NaN."""
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not isfinite(value) else value

@@ -61,7 +61,7 @@ class Line(Form):
 
     name = "line"
     parameters: ClassVar[tuple[str, ...]] = ("a", "c")
-    formula = "a x^c, c of either sign"
+    formula = "a x^c"
 
     def value(self, theta: Array, x: Array) -> Array:
         return np.exp(theta[:, :1] + theta[:, 1:2] * np.log(x))

@@ -18,6 +18,7 @@ from mammut_clip.fit.grid import Grid, cell_weights
 from mammut_clip.fit.joint.checks import check_points
 from mammut_clip.fit.joint.forms import ALPHA, BETA, TERM_D, TERM_N, joint_form
 from mammut_clip.fit.joint.optimise import JointFit, fit_points
+from mammut_clip.fit.joint.scatter import Scatter, scatter_of
 from mammut_clip.fit.residuals import Array, Space
 
 Values: TypeAlias = float | Sequence[float] | Array
@@ -35,6 +36,8 @@ class JointLaw:
     """Root mean square of y - f, whatever was minimised."""
     cell: NDArray[np.int64]
     """[n] cells, which the bootstrap redraws."""
+    model: NDArray[np.int64]
+    """[n] models, each of which the bootstrap moves as a whole."""
     bootstrap: CellBootstrap = field(default_factory=CellBootstrap)
 
     @property
@@ -64,17 +67,28 @@ class JointLaw:
         return not (n0 <= size * slack and size <= n1 * slack and d0 <= samples * slack and samples <= d1 * slack)
 
     @cached_property
-    def thetas(self) -> Array:
-        """Internal parameters [count, P] of the refits to redrawn cells. Raises InputError where no point is left to
-        judge the scatter by."""
+    def scatter(self) -> Scatter:
+        """How single runs and whole models scatter about the law. Raises InputError where no point is left to judge
+        it by."""
         if self.fit.degrees_of_freedom < 1:
             raise InputError(
                 f"an interval needs more points than parameters: {self.n} points, "
                 f"{len(self.fit.form.parameters)} parameters of {self.surface.form}"
             )
-        grid = Grid("", self.fit.size, self.fit.samples, self.fit.size, self.fit.y, self.cell, ("",) * self.n)
-        weights = cell_weights(grid, self.bootstrap, least=len(self.fit.form.parameters))
-        return self.fit.refit(weights).theta
+        return scatter_of(self.fit, self.model)
+
+    @cached_property
+    def thetas(self) -> Array:
+        """Internal parameters [count, P] of refits to redrawn cells, each model moved as models scatter. Their
+        distances from the fit are widened by sqrt(n / chi2_v) for v degrees of freedom: refits follow their points, and
+        v points do not tell the scatter exactly. Raises InputError where no point is left to judge it by."""
+        fit, scatter = self.fit, self.scatter
+        grid = Grid("", fit.size, fit.samples, fit.size, fit.y, self.cell, ("",) * self.n)
+        weights = cell_weights(grid, self.bootstrap, least=len(fit.form.parameters))
+        rng = np.random.default_rng([self.bootstrap.seed, 8])
+        moved = self._of_models(scatter, rng, int(self.model.max()) + 1)[:, self.model]
+        widened = np.sqrt(self.n / self._chi2(rng))
+        return np.clip(fit.theta + widened * (fit.refit(weights, moved).theta - fit.theta), *fit.form.bounds(fit.y))
 
     def predict(self, size: Values, samples: Values) -> Array:
         """Error of a run of this size and number of samples."""
@@ -91,12 +105,15 @@ class JointLaw:
         return self._ends(self.draws(size, samples), size, samples, level)
 
     def predict_interval(self, size: Values, samples: Values, level: float = 0.95) -> tuple[Array, Array]:
-        """Ends of an interval that a new measurement falls into with probability `level`: refits plus redrawn
-        residuals, which are made larger by what the fit took from them."""
-        draws = self.fit.space.forward(self.draws(size, samples))
-        residuals = self.fit.residuals() * np.sqrt(self.n / self.fit.degrees_of_freedom)
-        rng = np.random.default_rng([self.bootstrap.seed, 6])
-        noisy = draws + rng.choice(residuals, size=(len(draws), 1))
+        """Ends of an interval that a new measurement falls into with probability `level`: refits plus the effect of a
+        further model and a redrawn residual."""
+        rng, residuals = np.random.default_rng([self.bootstrap.seed, 6]), self.fit.residuals()
+        scatter, freedom = self.scatter, self.fit.degrees_of_freedom
+        shape = (self.bootstrap.count, 1)
+        whole = max(float(residuals @ residuals), 1e-300)
+        runs = rng.choice(residuals, size=shape) * np.sqrt(scatter.runs * self.n / whole * freedom / self._chi2(rng))
+        noise = runs + self._of_models(scatter, rng, 1)
+        noisy = self.fit.space.forward(self.draws(size, samples)) + noise
         return self._ends(self.fit.space.backward(noisy), size, samples, level)
 
     def optimum(self, compute: Values, compute_per_size_sample: float = 1.0) -> tuple[Array, Array]:
@@ -133,6 +150,7 @@ class JointLaw:
             "n": self.n,
             "rmse": self.rmse,
             "objective": self.fit.objective,
+            "scatter": {"runs": self.scatter.runs**0.5, "models": self.scatter.models**0.5},
             "size_range": list(self.size_range),
             "samples_range": list(self.samples_range),
             "converged": self.fit.converged,
@@ -141,6 +159,16 @@ class JointLaw:
             "starts_agreeing": self.fit.starts_agreeing,
             "at_bound": list(self.at_bound),
         }
+
+    def _chi2(self, rng: np.random.Generator) -> Array:
+        """[count, 1] draws of chi2 with the fit's degrees of freedom."""
+        return rng.chisquare(self.fit.degrees_of_freedom, size=(self.bootstrap.count, 1))
+
+    def _of_models(self, scatter: Scatter, rng: np.random.Generator, models: int) -> Array:
+        """[count, models] effects of models, widened by the ignorance of how far models scatter."""
+        chi2 = rng.chisquare(scatter.models_freedom, size=(self.bootstrap.count, 1))
+        wide = np.sqrt(scatter.models * scatter.models_freedom / chi2)
+        return wide * rng.standard_normal((self.bootstrap.count, models))
 
     def _values(self, theta: Array, size: Array, samples: Array) -> Array:
         u, v = self.fit.centred(size.ravel(), samples.ravel())
@@ -159,13 +187,15 @@ def fit_joint(
     surface: Surface | None = None,
     *,
     cell: NDArray[np.int64] | None = None,
+    models: Sequence[str] | None = None,
     bootstrap: CellBootstrap | None = None,
     rows: Sequence[str] | None = None,
 ) -> JointLaw:
     """Fit a joint law to points.
 
     size, samples: [n] positive, in any unit; y: [n]. cell [n]: points that the bootstrap draws together; each its own
-    where it is not given. `rows` names the points in error messages. Raises InputError for points that cannot be
+    where it is not given. models [n]: names of the models, whose points scatter together; each point of its own where
+    they are not given. `rows` names the points in error messages. Raises InputError for points that cannot be
     fitted.
     """
     surface = surface or Surface()
@@ -176,8 +206,10 @@ def fit_joint(
     params = dict(zip(form.parameters, (float(value) for value in natural), strict=True))
     value, _ = form.value_and_jacobian(fit.theta[None], *fit.centred(fit.size, fit.samples))
     rmse = float(np.sqrt(np.mean((value[0] - fit.y) ** 2)))
-    cells = np.arange(len(fit.y)) if cell is None else cell
-    return JointLaw(fit, surface, params, rmse, cells, bootstrap or CellBootstrap())
+    alone = np.arange(len(fit.y))
+    cells = alone if cell is None else cell
+    model = alone if models is None else np.unique(list(models), return_inverse=True)[1]
+    return JointLaw(fit, surface, params, rmse, cells, model, bootstrap or CellBootstrap())
 
 
 def optimal_size(fit: JointFit, theta: Array) -> tuple[Array, Array]:

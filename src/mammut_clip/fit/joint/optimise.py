@@ -61,15 +61,22 @@ class JointFit:
         value, _ = self.form.value_and_jacobian(self.theta[None], u, v)
         return self.space.forward(self.y) - self.space.forward(value[0])
 
+    def jacobian(self) -> Array:
+        """[n, P]: derivatives of the surface, in the space of the fit, by the internal parameters."""
+        u, v = self.centred(self.size, self.samples)
+        value, jacobian = self.form.value_and_jacobian(self.theta[None], u, v)
+        return self.space.slope(value[0])[:, None] * jacobian[0]
+
     def centred(self, size: Array, samples: Array) -> tuple[Array, Array]:
         """log size and log samples less their means over the fitted points."""
         return np.log(size) - self.centre[0], np.log(samples) - self.centre[1]
 
-    def refit(self, weights: Array) -> Minimum:
-        """The same points with weights [S, n] of their losses, each fit started at this one."""
+    def refit(self, weights: Array, shift: Array) -> Minimum:
+        """The same points moved by shift [S, n] in the space of the fit, with weights [S, n] of their losses, each fit
+        started at this one."""
         start = np.repeat(self.theta[None], len(weights), axis=0)
         u, v = self.centred(self.size, self.samples)
-        return _search(self.form, u, v, self.y, weights, self.space, self.huber_delta, start)
+        return _search(self.form, u, v, self.y, weights, shift, self.space, self.huber_delta, start)
 
 
 def fit_points(
@@ -79,7 +86,8 @@ def fit_points(
     centre = float(np.log(size).mean()), float(np.log(samples).mean())
     u, v = np.log(size) - centre[0], np.log(samples) - centre[1]
     begin = starts(form, u, v, y, space)
-    found = _search(form, u, v, y, np.ones((len(begin), len(y))), space, huber_delta, begin)
+    alike = len(begin), len(y)
+    found = _search(form, u, v, y, np.ones(alike), np.zeros(alike), space, huber_delta, begin)
     best = int(np.argmin(found.cost))
     cost = float(found.cost[best])
     tolerance = 1e-6 * cost + _EXACT * max(float(np.sum(space.forward(y) ** 2)), 1e-300)
@@ -106,16 +114,17 @@ def _search(
     v: Array,
     y: Array,
     weights: Array,
+    shift: Array,
     space: Space,
     huber_delta: float | None,
     start: Array,
 ) -> Minimum:
-    """One search per row of start [S, P]; weights [S, n] multiply the losses."""
-    target, root = space.forward(y), np.sqrt(weights)
+    """One search per row of start [S, P]; shift [S, n] moves the points, weights [S, n] multiply the losses."""
+    target, root = space.forward(y) + shift, np.sqrt(weights)
 
     def residuals(theta: Array, rows: NDArray[np.int64]) -> tuple[Array, Array]:
         value, jac = form.value_and_jacobian(theta, u, v)
-        r, slope = space.forward(value) - target, space.slope(value)
+        r, slope = space.forward(value) - target[rows], space.slope(value)
         if huber_delta is not None:
             r, bend = huber_root(r, huber_delta)
             slope = slope * bend

@@ -103,6 +103,7 @@ def _fit_group(grid: Grid, spec: JointSpec, source: str) -> JointGroup:
             used.error,
             spec.surface,
             cell=used.cell,
+            models=used.labels,
             bootstrap=spec.bootstrap,
             rows=used.labels,
         )

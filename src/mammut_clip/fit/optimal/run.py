@@ -133,6 +133,7 @@ def _joint(grid: Grid, spec: OptimalSpec) -> JointLaw:
         grid.error,
         spec.surface,
         cell=grid.cell,
+        models=grid.labels,
         bootstrap=spec.bootstrap,
         rows=grid.labels,
     )

@@ -47,7 +47,15 @@ def run_law(group: GroupFit, spec: LawSpec) -> JointLaw | None:
     bootstrap = CellBootstrap(count=spec.bootstrap.count, seed=spec.bootstrap.seed)
     surface = Surface(error_at_zero=spec.error_at_zero)
     try:
-        law = fit_joint((x / samples)[best], samples[best], error[best], surface, bootstrap=bootstrap, rows=names)
+        law = fit_joint(
+            (x / samples)[best],
+            samples[best],
+            error[best],
+            surface,
+            models=points.loc[best, "model"].astype(str),
+            bootstrap=bootstrap,
+            rows=names,
+        )
     except InputError:
         return None
     return law if law.fit.degrees_of_freedom > 0 else None

@@ -43,13 +43,13 @@ class ShapeLine:
 
     def judge(self, x: float, samples: float, level: float) -> FrontierShape:
         """A run at compute x that sees so many samples; the interval is Student's for one more run."""
-        from scipy.stats import t
+        from scipy.special import stdtrit  # scipy.stats takes half a second to load
 
         count, at = len(self.log_x), np.log10(x)
         centre = self.intercept + self.slope * at
         spread = np.sum((self.log_x - self.log_x.mean()) ** 2)
         width = self.scatter * np.sqrt(1 + 1 / count + (at - self.log_x.mean()) ** 2 / spread)
-        half = float(t.ppf(0.5 + level / 2, count - 2)) * width
+        half = float(stdtrit(count - 2, 0.5 + level / 2)) * width
         offset = np.log10(samples) - centre
         return FrontierShape(
             factor=float(10**offset),

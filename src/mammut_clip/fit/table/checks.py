@@ -36,6 +36,9 @@ def faults(spec: RowSpec) -> tuple[Callable[[pd.DataFrame], Fault], ...]:
         column = x_column(frame, spec)
         return _fault(f"{column} must be positive", frame["x"] <= 0, frame["x"])
 
+    def samples_are_numbers(frame: pd.DataFrame) -> Fault:
+        return _bad_samples(frame)
+
     def value_is_a_number(frame: pd.DataFrame) -> Fault:
         return not_a_number(frame, "value")
 
@@ -45,7 +48,7 @@ def faults(spec: RowSpec) -> tuple[Callable[[pd.DataFrame], Fault], ...]:
     def stands_once(frame: pd.DataFrame) -> Fault:
         return _twice(frame, spec)
 
-    return x_is_a_number, x_is_positive, value_is_a_number, group_is_there, stands_once
+    return x_is_a_number, x_is_positive, samples_are_numbers, value_is_a_number, group_is_there, stands_once
 
 
 def not_a_number(frame: pd.DataFrame, column: str) -> Fault:
@@ -59,14 +62,18 @@ def refuse(fault: Fault, rows: pd.Series, source: str) -> None:
 
 
 def to_error(value: pd.Series, unit: UnitName, rows: pd.Series, source: str) -> pd.Series:
-    """Error of a metric's values in a stated unit; InputError, by row, for values outside the unit's
-    range: they are never dropped, since they say that the unit is another one."""
+    """Error of a metric's values in a stated unit; InputError, by row, for values outside the unit's range: they are
+    never dropped, since they say that the unit is another one. Percents of which none is above 1 say so too."""
     top = {"accuracy": 1.0, "percent": 100.0, "error": np.inf}[unit]
     bad = (value < 0) | (value > top)
     if bad.any():
         hint = "; is it percent?" if unit == "accuracy" else ""
         limit = "0 or more" if unit == "error" else f"between 0 and {top:g}"
         raise InputError(f"{source}: unit: {unit} means values {limit}{hint}, found {name_rows(rows[bad], value[bad])}")
+    if unit == "percent" and value.max() <= 1.0:
+        raise InputError(
+            f"{source}: unit: percent, and no value is above 1 ({value.max():g} is the largest); is it accuracy?"
+        )
     return error_of(value, unit)
 
 
@@ -77,6 +84,14 @@ def error_of(value: pd.Series, unit: UnitName) -> pd.Series:
 
 def _fault(said: str, bad: pd.Series, shown: pd.Series) -> Fault:
     return Fault(said, bad, shown, bad)
+
+
+def _bad_samples(frame: pd.DataFrame) -> Fault:
+    """Samples seen that are given and are no number; a table need not give them."""
+    column = "samples_seen"
+    shown = frame[column] if column in frame else pd.Series(index=frame.index, dtype="float64")
+    values = as_numbers(shown)
+    return _fault(f"{column} is not a positive number", shown.notna() & ~(np.isfinite(values) & (values > 0)), shown)
 
 
 def _twice(frame: pd.DataFrame, spec: RowSpec) -> Fault:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from mammut_clip.config.base import nearest
 from mammut_clip.config.errors import InputError
@@ -45,7 +46,7 @@ def select(table: pd.DataFrame, spec: RowSpec, source: str) -> Selection:
     for column, wanted in (("task", spec.task), ("metric", spec.metric)):
         _keep_one(steps, column, wanted)
     if spec.groups is not None:
-        steps.keep(steps.frame[spec.group].isin(spec.groups), f"{spec.group} in {', '.join(spec.groups)}")
+        _keep_groups(steps, spec.group, spec.groups)
     for condition in spec.filters:
         steps.keep(*meets(steps.frame, condition, source))
     for conditions in spec.drop_where:
@@ -57,6 +58,8 @@ def select(table: pd.DataFrame, spec: RowSpec, source: str) -> Selection:
     frame = steps.frame
     check_rows(frame, spec.x, source)
     error = to_error(as_numbers(frame["value"]), spec.unit, frame[ROW], source)
+    if "samples_seen" in frame and not is_numeric_dtype(frame["samples_seen"]):  # text stood in a row that was dropped
+        frame = frame.assign(samples_seen=as_numbers(frame["samples_seen"]))
     return Selection(frame.assign(error=error).reset_index(drop=True), tuple(steps.counts))
 
 
@@ -118,6 +121,16 @@ def _keep_one(steps: _Steps, column: str, wanted: str | None) -> None:
         raise InputError(
             f"{steps.source}: the table has several {column}s ({several}); the spec must name one as {column}"
         )
+
+
+def _keep_groups(steps: _Steps, column: str, groups: tuple[str, ...]) -> None:
+    """Keep the groups that the spec names; each must be there."""
+    labels = steps.frame[column].astype(str)
+    known = sorted(labels.unique())
+    for group in groups:
+        if group not in known:
+            raise InputError(f"{steps.source}: groups: no row has {column} = {group}; {nearest(group, known)}")
+    steps.keep(labels.isin(groups), f"{column} in {', '.join(groups)}")
 
 
 def _keep_checkpoints(steps: _Steps, spec: RowSpec) -> None:

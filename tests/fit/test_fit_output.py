@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from made_up_sweep import made_up_results
 
+from mammut_clip.config.errors import InputError
 from mammut_clip.config.fit import LawSpec
 from mammut_clip.fit import run_spec, to_csv, to_latex, to_markdown
 from mammut_clip.fit.law_outputs import law_outputs
-from mammut_clip.fit.output import Outputs, write_outputs
+from mammut_clip.fit.output import Outputs, check_folder, write_outputs
 from mammut_clip.fit.style import LIGHT, new_figure
 from mammut_clip.fit.tables import Table, with_error
 
@@ -110,6 +111,25 @@ def test_outputs_of_any_kind_are_written(tmp_path: Path) -> None:
     assert names == {"fit.json", "some.md", "some.csv", "some.tex", "empty.pdf", "empty.png", "data.csv"}
     with pytest.raises(ValueError, match="JSON"):
         write_outputs(Outputs("", {"a": float("nan")}, {}, {"f": partial(lambda t: new_figure(t)[0], LIGHT)}), tmp_path)
+
+
+def test_a_folder_that_cannot_be_is_said_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "deep"):
+        with pytest.raises(InputError, match=r"file: cannot be written to|deep: cannot be written to"):
+            check_folder(out)
+        with pytest.raises(InputError, match="cannot be written to"):
+            write_outputs(Outputs("", {}, {}, {}), out)
+    check_folder(tmp_path / "not" / "yet")
+    assert not (tmp_path / "not").exists()
+
+
+def test_laws_of_an_average_say_their_share() -> None:
+    report = run_spec(spec(form="average", groups=["clip"]), made_up_results())
+    (row,) = law_outputs(report).tables["laws"].rows
+    (group,) = report.groups
+    weight = max(m.weight for m in group.fitted.members)
+    assert row[1] == f"{group.law.form}, {weight:.0%} of the average"
 
 
 def test_table_formats() -> None:

@@ -21,8 +21,9 @@ def rows() -> pd.DataFrame:
     rng = np.random.default_rng(2)
     x = np.geomspace(1e7, 8e11, 60)
     y = 57.9 * (x + 9.7e7) ** -0.2266 + 0.111 + rng.normal(0, 0.005, 60) + np.where(rng.uniform(size=60) < 0.3, 0.1, 0)
+    samples = np.arange(1, 61)
     return pd.DataFrame(
-        {"family": "clip", "model": "m", "samples_seen": np.arange(1, 61), "gflops_paper": x, "value": np.minimum(y, 0.99)}
+        {"family": "clip", "model": "m", "samples_seen": samples, "gflops_paper": x, "value": np.minimum(y, 0.99)}
     )
 
 

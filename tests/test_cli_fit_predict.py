@@ -115,3 +115,10 @@ def test_what_is_missing_is_named(folder: Path, fit: Fit) -> None:
     assert "--candidates, or --model" in fit.refused("plan-next", law, "--target", "1e12", "--group", "clip")
     assert "--group: --of law needs 1" in fit.refused("plan-next", law, "--target", "1e12", *axes)
     assert "--target" in fit.refused("plan-next", law, "--group", "clip", *axes)
+    sweep = ["--candidates", folder / "next.yaml", "--cluster", "jupiter", "--gpus", "8"]
+    assert "--cluster, --gpus: --candidates says this already" in fit.refused(
+        "plan-next", law, "--target", "1e12", "--group", "clip", *sweep
+    )
+    assert "leave it out with --of crossing" in fit.refused(
+        "plan-next", law, "--of", "crossing", "--target", "1e12", *axes
+    )

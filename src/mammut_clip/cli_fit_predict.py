@@ -88,8 +88,12 @@ def plan_next_runs(
     ] = None,
     model: Models = None,
     samples: SamplesSeen = None,
-    recipe: Annotated[str, typer.Option(help="Axes: recipe in configs/train/ that prices them.")] = "paper",
-    cluster: Annotated[str, typer.Option(help="Axes: cluster in slurm/ that prices them.")] = "juwels-booster",
+    recipe: Annotated[
+        str | None, typer.Option(help="Axes: recipe in configs/train/ that prices them; default: paper.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Axes: cluster in slurm/ that prices them; default: juwels-booster.")
+    ] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="Axes: GPUs of each run; default: a whole node.")] = None,
     budget: Annotated[
         float | None, typer.Option(min=0, help="GPU-hours to spend: which cells, in which order.")
@@ -106,8 +110,11 @@ def plan_next_runs(
     if (candidates is None) == (model is None):
         _missing("--candidates, or --model and --samples", "one of the two ways to say which runs could be made")
     if candidates is None:
-        possible, hours = from_axes(model or [], _counts(samples), recipe, cluster, gpus), _hours(cluster)
+        machine = cluster or "juwels-booster"
+        possible = from_axes(model or [], _counts(samples), recipe or "paper", machine, gpus)
+        hours = _hours(machine)
     else:
+        _only_axes({"--samples": samples, "--recipe": recipe, "--cluster": cluster, "--gpus": gpus})
         possible, hours = _of_sweep(candidates)
     report = _report(without_held_out(_law_spec(spec, overrides)), table)
     plan = plan_next(report, _target(report, of, target, group), possible, budget)
@@ -159,6 +166,7 @@ def _counts(samples: list[str] | None) -> list[int]:
 
 def _target(report: "FitReport", of: str, at: float | None, groups: list[str] | None) -> "Target":
     """What is to become narrower. Raises InputError where the command line does not say whose, or where."""
+    from mammut_clip.config.errors import InputError
     from mammut_clip.fit.planning import crossing_target, difference_target, law_target
 
     names = groups or [g.name for g in report.groups]
@@ -167,10 +175,20 @@ def _target(report: "FitReport", of: str, at: float | None, groups: list[str] | 
         known = ", ".join(g.name for g in report.groups)
         _missing("--group" if wanted == 1 else "--group twice", f"--of {of} needs {wanted}; the spec has {known}")
     if of == "crossing":
+        if at is not None:
+            raise InputError(f"--target {at:g}: a crossing has no x to be asked at; leave it out with --of crossing")
         return crossing_target(report, *names)
     if at is None or at <= 0:
         _missing("--target", f"the x, above zero, at which the {of} is to be known better")
     return law_target(report, at, *names) if of == "law" else difference_target(report, at, *names)
+
+
+def _only_axes(options: dict[str, Any]) -> None:
+    """Raise InputError for an option that a sweep file decides itself."""
+    from mammut_clip.config.errors import InputError
+
+    if given := [name for name, value in options.items() if value is not None]:
+        raise InputError(f"{', '.join(given)}: --candidates says this already; expected only with --model")
 
 
 def _of_sweep(sweep: str) -> "tuple[tuple[Candidate, ...], str]":

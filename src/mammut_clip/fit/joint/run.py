@@ -107,6 +107,7 @@ def _fit_group(grid: Grid, spec: JointSpec, source: str) -> JointGroup:
             bootstrap=spec.bootstrap,
             rows=used.labels,
         )
+        law.interval(spec.level)  # refuses points that leave no scatter to judge by
         records = _records(law, points.take(held), spec.level) if held.any() else ()
     except InputError as error:
         kept = f"{len(points)} points, {int(held.sum())} held out"

@@ -14,6 +14,7 @@ from mammut_clip.config.errors import InputError
 from mammut_clip.config.fit import BootstrapName
 from mammut_clip.fit.forms import Array
 from mammut_clip.fit.optimise import Fit
+from mammut_clip.fit.quantiles import middle
 from mammut_clip.fit.redraw import Redrawn
 
 
@@ -115,7 +116,7 @@ def _redrawn_residuals(fit: Fit, bootstrap: Bootstrap) -> Array:
 
 
 def _ends(fit: Fit, draws: Array, level: float) -> tuple[Array, Array]:
-    low, high = np.quantile(draws, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
+    low, high = middle(draws, level)
     return interval_end(fit, low), interval_end(fit, high)
 
 

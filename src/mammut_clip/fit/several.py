@@ -8,6 +8,7 @@ from mammut_clip.fit.bootstrap import RESIDUALS, Bootstrap, interval_end, law_de
 from mammut_clip.fit.estimate import Points
 from mammut_clip.fit.forms import Array
 from mammut_clip.fit.law import Law
+from mammut_clip.fit.quantiles import middle
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ class SeveralForms:
 
     def _ends(self, x: Points, level: float, noisy: bool) -> tuple[Array, Array]:
         shape = np.shape(x)
-        ends = np.quantile(self._mixture(_flat(x), noisy), [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
+        ends = middle(self._mixture(_flat(x), noisy), level)
         low, high = (interval_end(self.laws[0].fit, end).reshape(shape) for end in ends)
         return low, high
 

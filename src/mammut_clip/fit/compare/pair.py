@@ -10,6 +10,7 @@ from mammut_clip.fit.compare.curves import Curves, Range
 from mammut_clip.fit.compare.multiplier import Multiplier, multiplier_at_error, multiplier_at_x
 from mammut_clip.fit.compare.verdict import Stretch, stretches
 from mammut_clip.fit.estimate import Estimate
+from mammut_clip.fit.quantiles import middle
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _difference(
     k = curves.at(x)
     one, two = (float(curves.laws[name][k]) for name in names)
     draws = curves.draws[names[0]][:, k] - curves.draws[names[1]][:, k]
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    low, high = middle(draws, level)
     return Difference(
         x=x,
         first_error=one,

@@ -9,6 +9,7 @@ import numpy as np
 
 from mammut_clip.fit.compare.curves import Curves, Range
 from mammut_clip.fit.forms import Array
+from mammut_clip.fit.quantiles import middle
 
 Label = TypeVar("Label", bound=Hashable)
 
@@ -38,7 +39,7 @@ def stretches(curves: Curves, first: str, second: str, common: Range, level: flo
     """One group is ahead where the interval of the difference leaves zero out, at each x by itself."""
     where = curves.between(*common)
     x, draws = curves.x[where], curves.draws[first][:, where] - curves.draws[second][:, where]
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    low, high = middle(draws, level)
     ahead = np.where(_steady(x, high < 0), 1, np.where(_steady(x, low > 0), 2, 0))
     names = (None, first, second)
     return tuple(Stretch(start, end, names[label]) for start, end, label in _joined(x, ahead.tolist()))

@@ -19,6 +19,7 @@ from mammut_clip.fit.joint.checks import check_points
 from mammut_clip.fit.joint.forms import ALPHA, BETA, TERM_D, TERM_N, joint_form
 from mammut_clip.fit.joint.optimise import JointFit, fit_points
 from mammut_clip.fit.joint.scatter import Scatter, scatter_of
+from mammut_clip.fit.quantiles import middle
 from mammut_clip.fit.residuals import Array, Space
 
 Values: TypeAlias = float | Sequence[float] | Array
@@ -176,7 +177,7 @@ class JointLaw:
 
     def _ends(self, draws: Array, size: Values, samples: Values, level: float) -> tuple[Array, Array]:
         shape = np.broadcast_shapes(np.shape(size), np.shape(samples))
-        low, high = np.quantile(draws, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
+        low, high = middle(draws, level)
         return low.reshape(shape), high.reshape(shape)
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mammut_clip.config.fit_optimal import OptimalMethod
 from mammut_clip.fit.grid import Grid
+from mammut_clip.fit.quantiles import middle
 from mammut_clip.fit.residuals import Array
 
 Target: TypeAlias = Literal["samples", "size"]
@@ -61,12 +62,12 @@ class AllocationLaw:
         """Ends of an interval for `predict`, in the shape of compute."""
         at = np.asarray(compute, dtype=np.float64)
         values = self.draws[:, :1] + self.draws[:, 1:] * (np.log(at.ravel()) - self.centre)
-        low, high = np.exp(np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0))
+        low, high = np.exp(middle(values, level))
         return low.reshape(at.shape), high.reshape(at.shape)
 
     def exponent_interval(self, level: float = 0.95) -> tuple[float, float]:
         """Ends of an interval for the exponent."""
-        low, high = np.quantile(self.draws[:, 1], [(1 - level) / 2, (1 + level) / 2])
+        low, high = middle(self.draws[:, 1], level)
         return float(low), float(high)
 
 

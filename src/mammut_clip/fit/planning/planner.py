@@ -16,6 +16,7 @@ import numpy as np
 
 from mammut_clip.config.errors import InputError
 from mammut_clip.fit.group import GroupFit
+from mammut_clip.fit.json_values import finite
 from mammut_clip.fit.planning.candidates import Candidate
 from mammut_clip.fit.planning.design import Design, affordable_sequence
 from mammut_clip.fit.planning.joining import chances, is_picky, scatter, space_of
@@ -209,4 +210,4 @@ def _plain(ranked: Ranked) -> dict[str, Any]:
 
 def _ends(lower: float, upper: float) -> dict[str, float | None]:
     """An interval; JSON has no infinity."""
-    return {name: end if np.isfinite(end) else None for name, end in (("lower", lower), ("upper", upper))}
+    return {"lower": finite(float(lower)), "upper": finite(float(upper))}

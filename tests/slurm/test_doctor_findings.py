@@ -34,6 +34,8 @@ def verdicts(reports: list[RankReport], **values: Any) -> dict[str, str]:
 def test_four_ranks_in_order() -> None:
     assert verdicts([report(rank) for rank in range(4)], network_interfaces=["ib0"]) == {}
     assert verdicts([report(rank) for rank in range(4)], network_interfaces=["ib"]) == {}  # NCCL takes beginnings
+    roomy = [FolderReport(path=path, free_gb=900, seen_after=0.1) for path in ("/p", "/s")]
+    assert verdicts([report(rank, folders=roomy) for rank in range(4)], scratch="/s") == {}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,7 @@ def test_four_ranks_in_order() -> None:
         ({"folders": [FolderReport(path="/p", free_gb=900, seen_after=20.0)]}, "shared", "warning"),
         ({"folders": [FolderReport(path="/p", free_gb=3)]}, "shared", "note"),
         ({"folders": [FolderReport(path="/s", error="No such file or directory")]}, "scratch", "problem"),
+        ({"folders": [FolderReport(path="/s", free_gb=3)]}, "scratch", "note"),
     ],
 )
 def test_one_rank_that_is_not(changed: dict[str, Any], what: str, verdict: str) -> None:

@@ -72,7 +72,9 @@ def test_a_site_in_order_but_for_one_folder(slurm: SlurmCluster, tmp_path: Path)
         f"{tmp_path}",
         f"{tmp_path}/absent on n1",
     }
-    assert found["scratch"][0]["verdict"] == "ok"
+    [scratch] = found["scratch"]
+    assert scratch["found"].startswith(f"{tmp_path}/work: ")
+    assert scratch["verdict"] in ("ok", "note")  # a note where this machine's disk is nearly full: test_doctor_findings
     for what in ("programs", "controller", "arrays", "partition", "sbatch", "probe", "ranks", "cores", "meeting"):
         assert [finding["verdict"] for finding in found[what]] == ["ok"], found[what]
     assert found["ranks"][0]["found"] == "2 started by srun: 1 on n1, 1 on n2"

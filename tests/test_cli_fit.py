@@ -15,7 +15,7 @@ columns: {gflops_paper: compute}
 unit: error
 form: saturation
 frontier: {method: all}
-bootstrap: {count: 100}
+bootstrap: {count: 400}
 """
 
 
@@ -66,6 +66,21 @@ def test_law_with_predictions(folder: Path) -> None:
     assert sum(form["weight"] for form in average["record"]["forms"]) == pytest.approx(1)
     shown = run("law", *columns, "--at", "1e12").stdout
     assert "saturation: 10 points" in shown and "error at compute" in shown
+
+
+def test_law_of_other_units(tmp_path: Path) -> None:
+    """Percents, and compute in FLOPs, whose numbers stay short."""
+    accuracies = [100 * (1 - 5e3 * (x + 1e12) ** -0.3 - 0.1) for x in (10.0**e for e in range(18, 25))]
+    lines = [f"{10.0**e},{y}" for e, y in zip(range(18, 25), accuracies, strict=True)]
+    (tmp_path / "points.csv").write_text("flops,acc\n" + "\n".join(lines) + "\n")
+    columns = ["--csv", tmp_path / "points.csv", "--x", "flops", "--y", "acc"]
+    law = printed("law", *columns, "--unit", "percent", "--form", "power", "--at", "1e25")
+    assert law["params"]["c"] < 0 and law["predictions"][0]["upper"] <= 1 and law["warnings"] == []
+    shown = run("law", *columns, "--unit", "percent", "--form", "power", "--at", "1e25").stdout
+    assert "error of acc = a x^c with x = flops" in shown and "| 1e+25 |" in shown and "000,000" not in shown
+    assert "acc rises with flops" in run("law", *columns).stdout
+    assert "is it percent" in refused("law", *columns, "--unit", "accuracy")
+    assert "unit = 'percents'" in refused("law", *columns, "--unit", "percents")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ x: gflops_paper
 group: model
 form: power
 frontier: {method: all}
-bootstrap: {method: residual, count: 100, seed: 0}
+bootstrap: {method: residual, count: 400, seed: 0}
 """
 
 

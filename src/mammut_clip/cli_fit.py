@@ -38,11 +38,25 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    from mammut_clip.fit.tables import Table, to_markdown, yes
+
+    def cell(value: Any) -> str:
+        if isinstance(value, bool):
+            return yes(value)
+        return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    print(to_markdown(Table(tuple(rows[0]), tuple(tuple(map(cell, row.values())) for row in rows))))
+
+
 @app.command()
 def law(
     csv: Annotated[Path, typer.Option("--csv", help="CSV or Parquet file.")],
     x: Annotated[str, typer.Option(help="Column of compute or samples.")],
-    y: Annotated[str, typer.Option(help="Column of errors.")],
+    y: Annotated[str, typer.Option(help="Column of errors, or what --unit says.")],
+    unit: Annotated[
+        str, typer.Option(help="What y is: error (or a loss), accuracy (0 to 1), percent (accuracy, 0 to 100).")
+    ] = "error",
     form: Annotated[
         str,
         typer.Option(
@@ -64,27 +78,27 @@ def law(
     from mammut_clip.fit.columns import fit_law_csv
     from mammut_clip.fit.procedure import Procedure
 
-    asked: dict[str, Any] = {"form": form, "residuals": residuals, "huber_delta": huber_delta, "unit": "error"}
+    asked: dict[str, Any] = {"form": form, "residuals": residuals, "huber_delta": huber_delta, "unit": unit}
     asked |= {"error_at_zero": error_at_zero, "ask": at or [], "level": level}
     spec = validate(LawSpec, asked, "the command line")
-    found = fit_law_csv(csv, x, y, Procedure.of(spec), spec.ask, spec.level)
+    found = fit_law_csv(csv, x, y, Procedure.of(spec), spec.ask, spec.level, spec.unit)
     if as_json:
         _print_json(found)
         return
-    from mammut_clip.tables import print_rows
-
     role = {"auto": ", chosen by auto", "average": ", which weighs most in the average"}.get(form, "")
-    print_rows(
-        [{"parameter": k, "value": v, "standard error": found["se"][k]} for k, v in found["params"].items()],
-        title=f"{found['form']}{role}: {found['n']} points, rmse {found['rmse']:.4g}",
-    )
-    print(f"{y} = {found['formula']} with x = {x}" + (f", e0 = {e0:g}" if (e0 := found["error_at_zero"]) else ""))
+    print(f"{found['form']}{role}: {found['n']} points, rmse {found['rmse']:.4g}\n")
+    _print_rows([{"parameter": k, "value": v, "standard error": found["se"][k]} for k, v in found["params"].items()])
+    error = y if spec.unit == "error" else f"error of {y}"
+    e0 = found["error_at_zero"]
+    print(f"{error} = {found['formula']} with x = {x}" + (f", e0 = {e0:g}\n" if e0 else "\n"))
     if len(found["record"]["forms"]) > 1:
-        print_rows([{k: one[k] for k in ("form", "weight", "rolling", "aicc")} for one in found["record"]["forms"]])
+        _print_rows([{k: one[k] for k in ("form", "weight", "rolling", "aicc")} for one in found["record"]["forms"]])
     if found["record"]["cuts"]:
-        print_rows(found["record"]["cuts"], title="fitted to the points up to a cut, scored on those beyond")
+        print("fitted to the points up to a cut, scored on those beyond\n")
+        _print_rows(found["record"]["cuts"])
     if "predictions" in found:
-        print_rows(found["predictions"], title=f"{y} at {x}")
+        print(f"{error} at {x}\n")
+        _print_rows(found["predictions"])
     for warning in found["warnings"]:
         print(f"warning: {warning}")
 

@@ -26,7 +26,7 @@ def spec(**changes: Any) -> LawSpec:
         "form": "saturation_no_floor",
         "residuals": "log",
         "frontier": {"method": "best_per_cell"},
-        "bootstrap": {"count": 100},
+        "bootstrap": {"count": 400},
         "title": "a_b & c",
     }
     return LawSpec.model_validate(values | changes)

@@ -14,7 +14,7 @@ from mammut_clip.fit.group import cell_names
 
 
 def spec(**changes: Any) -> LawSpec:
-    few = {"method": "residual", "count": 100}
+    few = {"method": "residual", "count": 400}
     values = {"unit": "accuracy", "group": "family", "form": "saturation_no_floor", "bootstrap": few}
     return LawSpec.model_validate(values | changes)
 
@@ -63,11 +63,11 @@ def test_samples_seen_may_be_missing_but_not_text() -> None:
     # A row that does not say its samples is a cell of its own: none hides another.
     cells = run_spec(spec(frontier={"method": "best_per_cell"}), table).groups[0].points["fitted"].sum()
     gaps = table.assign(samples_seen=table["samples_seen"].mask(table["samples_seen"] > 20_000))
-    for how in ({"method": "residual", "count": 100}, {"method": "runs", "count": 100}):
+    for how in ({"method": "residual", "count": 400}, {"method": "runs", "count": 400}):
         found = run_spec(spec(frontier={"method": "best_per_cell"}, bootstrap=how), gaps).groups[0]
         assert found.points["fitted"].sum() == cells == 15
     with pytest.raises(InputError, match=r"cells: samples_seen is not a finite number: row 2 \(nan\)"):
-        run_spec(spec(bootstrap={"method": "cells", "count": 100}), gaps)
+        run_spec(spec(bootstrap={"method": "cells", "count": 400}), gaps)
     text = table.assign(samples_seen=table["samples_seen"].astype(object))
     text.loc[3, "samples_seen"] = "256K"
     with pytest.raises(InputError, match=r"samples_seen is not a positive number: row 3 \(256K\)"):
@@ -120,7 +120,7 @@ def test_draws_of_cells_are_paired_and_those_of_residuals_are_not() -> None:
     )
     widths = {}
     for method in ("cells", "residual"):
-        report = run_spec(spec(bootstrap={"method": method, "count": 100}), two)
+        report = run_spec(spec(bootstrap={"method": method, "count": 400}), two)
         first, second = (g.estimate.draws([1e6]) for g in report.groups)
         widths[method] = float(np.std(first - second))
     assert widths["cells"] == 0 and widths["residual"] > 0
@@ -129,4 +129,4 @@ def test_draws_of_cells_are_paired_and_those_of_residuals_are_not() -> None:
 def test_cells_need_models_and_samples() -> None:
     table = made_up_results().drop(columns="model")
     with pytest.raises(InputError, match="bootstrap: method: cells: no column 'model'"):
-        run_spec(spec(bootstrap={"method": "cells", "count": 100}), table)
+        run_spec(spec(bootstrap={"method": "cells", "count": 400}), table)

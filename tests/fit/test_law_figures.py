@@ -51,7 +51,7 @@ def spec(**changes: Any) -> LawSpec:
         "form": "saturation_no_floor",
         "residuals": "log",
         "frontier": {"method": "bins", "bin_factor": 4},
-        "bootstrap": {"count": 100},
+        "bootstrap": {"count": 400},
     }
     return LawSpec.model_validate(values | changes)
 

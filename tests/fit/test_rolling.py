@@ -34,3 +34,13 @@ def test_cuts_that_one_form_cannot_be_fitted_at_count_for_none() -> None:
     cuts = {form: [s.cut for s in scores if s.form == form] for form in ("power", "saturation")}
     assert cuts["power"] == cuts["saturation"] == [X.max() / 2, X.max() / 8, X.max() / 64]
     assert rolling_scores(X[:5], Y[:5], FORMS_TRIED, Objective("log"), CUTS) == ()
+
+
+def test_cuts_that_part_the_points_alike_count_once() -> None:
+    """With a decade between points, cuts at a half, a fifth and a tenth (less a hair) ask the same question."""
+    sparse, forms = 10.0 ** np.arange(6.0, 13.0), [FORMS["power"]]
+    errors = 5.0 * sparse**-0.1 * np.exp(np.random.default_rng(1).normal(0, 0.02, len(sparse)))
+    once = rolling_scores(sparse, errors, forms, Objective("log"), (1 / 2, 1 / 20))
+    again = rolling_scores(sparse, errors, forms, Objective("log"), (1 / 2, 1 / 5, 1 / 9, 1 / 20))
+    assert [(s.cut, s.fitted, s.predicted) for s in again] == [(5e11, 6, 1), (5e10, 5, 2)]
+    assert [(s.cut, s.rmse) for s in again] == [(s.cut, s.rmse) for s in once]

@@ -55,7 +55,7 @@ def spec(**changes: Any) -> LawSpec:
         "residuals": "log",
         "held_out": {"largest": 2},
         "frontier": {"method": "best_per_cell"},
-        "bootstrap": {"count": 300},
+        "bootstrap": {"count": 400},
     }
     return LawSpec.model_validate(values | changes)
 
@@ -117,6 +117,23 @@ def test_units_give_the_same_law() -> None:
         run_spec(spec(), table.assign(value=table["value"] * 100))
 
 
+def test_compute_may_be_counted_in_flop() -> None:
+    """All that a spec says and all that comes out is in GFLOP."""
+    table = results()
+    asked = {"ask": (1e6,), "held_out": {"above": 5e5}, "filters": ({"column": "gflops_paper", "below": 1e12},)}
+    one = run_spec(spec(**asked), table)
+    two = run_spec(spec(**asked, compute_unit="FLOP"), table.assign(gflops_paper=table["gflops_paper"] * 1e9))
+    for mine, other in zip(one.groups, two.groups, strict=True):
+        assert other.law.params == pytest.approx(mine.law.params, rel=1e-6)
+        assert [r.x for r in other.held_out] == pytest.approx([r.x for r in mine.held_out])
+    text = table.assign(gflops_paper=table["gflops_paper"].astype(object))
+    text.loc[text.index[2], "gflops_paper"] = "many"
+    with pytest.raises(InputError, match=r"gflops_paper is not a finite number: row 2 \(many\)"):
+        run_spec(spec(compute_unit="FLOP"), text)
+    with pytest.raises(ValueError, match="belongs to an x of compute"):
+        spec(compute_unit="FLOP", x="samples_seen")
+
+
 def test_all_checkpoints_count_compute_to_the_checkpoint() -> None:
     report = run_spec(spec(checkpoints="all", held_out=None, frontier={"method": "all"}), results())
     assert [g.law.n for g in report.groups] == [30, 30]
@@ -160,6 +177,11 @@ def _nan(t: pd.DataFrame) -> pd.DataFrame:
         ({"held_out": {"above": 1}}, None, "nothing is left to fit"),
         ({"held_out": {"largest": 15}}, None, "clip has only 15 cells"),
         ({"held_out": {"largest": 13}}, None, "needs at least 3 points at different x, got 2"),
+        (
+            {"held_out": {"largest": 13}, "comparison": {"reference": "clop"}},  # known before anything is fitted
+            None,
+            "comparison.reference = 'clop': no such group; did you mean clip?",
+        ),
         ({}, _nan, "value is not a finite number: row 2 (nan)"),
         ({}, lambda t: t.assign(gflops_paper=0.0), "gflops_paper must be positive: row 2 (0.0)"),
         ({}, lambda t: pd.concat([t, t]), "stands twice"),
@@ -223,7 +245,7 @@ def test_a_law_of_columns_says_what_its_parameters_hide(tmp_path: Path) -> None:
 
 def test_groups_may_be_numbers() -> None:
     table = results().assign(width=lambda t: t["family"].map({"clip": 64, "mammut": 128}))
-    report = run_spec(spec(group="width", groups=("128",), bootstrap={"count": 100}), table)
+    report = run_spec(spec(group="width", groups=("128",), bootstrap={"count": 400}), table)
     assert [g.name for g in report.groups] == ["128"] and set(report.groups[0].points["family"]) == {"mammut"}
 
 

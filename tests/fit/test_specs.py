@@ -18,7 +18,7 @@ from mammut_clip.fit.output import write_outputs
 from mammut_clip.fit.specs import run_any, run_many, table_of, to_json_dict, write_index
 
 SHIPPED = {name: path for name, path in shipped("fit").items() if path.suffix == ".yaml"}
-QUICK = ["bootstrap.count=100"]
+QUICK = ["bootstrap.count=400"]
 PAGE = Path(__file__).resolve().parents[2] / "docs/fitting-specs.md"
 FIGURES = range(1, 13)
 PAPER_TABLES = {"runs_datacomp_cosine.parquet", "imagenet1k_best.csv"}
@@ -35,7 +35,7 @@ SWEEPS = [*names_with(table=False), "imagenet1k", "toy", "toy-retrieval"]
 
 
 def law(**changes: Any) -> LawSpec:
-    values = {"unit": "accuracy", "form": "power", "residuals": "log", "bootstrap": {"count": 100}}
+    values = {"unit": "accuracy", "form": "power", "residuals": "log", "bootstrap": {"count": 400}}
     return LawSpec.model_validate(values | {"task": "toy_pairs", "metric": "acc1"} | changes)
 
 
@@ -130,7 +130,7 @@ def test_other_kinds_repeat_to_the_byte_too(kind: str, tmp_path: Path) -> None:
     table = made_up_results().drop(columns=["gflops_exact"])
     table = table.assign(gflops_per_sample=table["gflops_paper"] / table["checkpoint_samples"])
     file = tmp_path / "spec.yaml"
-    file.write_text(f"kind: {kind}\nunit: accuracy\ntask: toy_pairs\nmetric: acc1\nbootstrap: {{count: 100}}\n")
+    file.write_text(f"kind: {kind}\nunit: accuracy\ntask: toy_pairs\nmetric: acc1\nbootstrap: {{count: 400}}\n")
     for name in ("one", "two"):
         write_outputs(run_any(load_fit_spec(file), table), tmp_path / name)
     names = sorted(p.name for p in (tmp_path / "one").iterdir())

@@ -36,7 +36,7 @@ ResidualName = Literal["raw", "log", "logit"]
 BootstrapName = Literal["residual", "cells", "runs"]
 
 
-class HeldOut(Config, allow_inf_nan=False):
+class HeldOut(Config):
     """Which points the fit does not see; exactly one of the three. Decided within each group."""
 
     above: Annotated[float, Field(gt=0)] | None = None
@@ -60,13 +60,13 @@ class BootstrapConfig(Config):
     method: BootstrapName = "residual"
     """residual: refit to the law plus redrawn residuals. cells: draw cells (model x samples seen), each with all its
     runs, with replacement and find the frontier anew. runs: the same with single runs."""
-    count: Annotated[int, Field(ge=100, le=100_000)] = 1000
-    """Number of refits."""
+    count: Annotated[int, Field(ge=400, le=100_000)] = 1000
+    """Number of refits; of fewer, the ends of an interval lie too far in (docs/fitting.md)."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the draws; the same seed gives the same interval."""
 
 
-class ExponentPrior(Config, allow_inf_nan=False):
+class ExponentPrior(Config):
     """What is known of a law's exponent before a point is seen: log-normal in its size.
 
     The default covers, with two deviations to each side, 0.074 to 0.54: the exponents in compute published for error
@@ -79,7 +79,7 @@ class ExponentPrior(Config, allow_inf_nan=False):
     """One standard deviation is this factor up or down."""
 
 
-class Choice(Config, allow_inf_nan=False):
+class Choice(Config):
     """How `form: auto` chooses among forms and `form: average` weighs them, by held-out extrapolation inside the
     fitted points."""
 

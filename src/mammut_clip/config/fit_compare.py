@@ -6,7 +6,7 @@ from pydantic import Field
 
 from mammut_clip.config.base import Config
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class CompareConfig(Config):

@@ -15,13 +15,13 @@ SurfaceName = Literal["chinchilla", "interaction", "bounded"]
 class CellBootstrap(Config):
     """How uncertainty is drawn: cells (model x samples seen) with replacement, everything anew from each draw."""
 
-    count: Annotated[int, Field(ge=100, le=100_000)] = 1000
-    """Number of draws."""
+    count: Annotated[int, Field(ge=400, le=100_000)] = 1000
+    """Number of draws; of fewer, the ends of an interval lie too far in (docs/fitting.md)."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the draws; the same seed gives the same interval."""
 
 
-class Surface(Config, allow_inf_nan=False):
+class Surface(Config):
     """A joint law E(N, D) of model size and samples, and what is minimised to fit it."""
 
     form: SurfaceName = "bounded"
@@ -40,8 +40,6 @@ class GridSpec(RowSpec):
 
     x: Literal["gflops_paper", "gflops_exact"] = "gflops_paper"
     """The compute of a run."""
-    compute_unit: Literal["GFLOP", "FLOP"] = "GFLOP"
-    """What the column of compute counts; reports are in GFLOP."""
     size: SizeName = "gflops_per_sample"
     """Model size. gflops_per_sample: compute per sample, compute = size x samples exactly. params: the column of that
     name, whose ratio to compute differs from patch size to patch size."""

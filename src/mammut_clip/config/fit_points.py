@@ -9,7 +9,7 @@ from mammut_clip.config.base import Config
 FrontierName = Literal["all", "best_per_cell", "bins", "non_dominated", "quantile", "paper"]
 
 
-class Frontier(Config, allow_inf_nan=False):
+class Frontier(Config):
     """Which of the points a law is fitted to."""
 
     method: FrontierName = "non_dominated"

@@ -3,6 +3,7 @@
 Every kind of spec in fit/ begins with these keys; docs/fitting-data.md shows each of them.
 """
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -13,7 +14,7 @@ UnitName = Literal["accuracy", "percent", "error"]
 XName = Literal["gflops_paper", "gflops_exact", "samples_seen"]
 
 
-class Filter(Config, allow_inf_nan=False):
+class Filter(Config):
     """The rows whose value in one column meets every condition given here. An empty cell meets none."""
 
     column: str
@@ -50,7 +51,7 @@ class TableSource(Config):
     """Our column name -> this table's; what is not named here is as in `columns` of the spec."""
 
 
-class RowSpec(Config, allow_inf_nan=False):
+class RowSpec(Config):
     """The rows of a fit."""
 
     title: str = ""
@@ -74,6 +75,8 @@ class RowSpec(Config, allow_inf_nan=False):
     """What `value` is: accuracy (0 to 1), percent (accuracy, 0 to 100) or error (fitted as it is)."""
     x: XName = "gflops_paper"
     """What the error is a function of. The two FLOP conventions are never mixed in one law."""
+    compute_unit: Literal["GFLOP", "FLOP"] = "GFLOP"
+    """What the column of compute counts; conditions, thresholds and reports are in GFLOP."""
     group: str = "family"
     """One law for each value of this column."""
     groups: tuple[str, ...] | None = None
@@ -95,6 +98,12 @@ class RowSpec(Config, allow_inf_nan=False):
     """In a table that does not name its runs: columns that together name one training whose `schedule` is const, so
     that its checkpoints, a row each, count as one in what a law cost. Any other row is a training of its own."""
 
+    @property
+    def largest_error(self) -> float:
+        """Largest value that an error of the unit can have; one that is given as `error` may be a loss, which has
+        none."""
+        return math.inf if self.unit == "error" else 1.0
+
     @field_validator("tables", mode="before")
     @classmethod
     def _paths_alone(cls, tables: Any) -> Any:
@@ -106,4 +115,10 @@ class RowSpec(Config, allow_inf_nan=False):
     def _one_source(self) -> Self:
         if self.table is not None and self.tables:
             raise ValueError("expected one of table, tables")
+        return self
+
+    @model_validator(mode="after")
+    def _compute_is_x(self) -> Self:
+        if self.compute_unit != "GFLOP" and self.x == "samples_seen":
+            raise ValueError(f"compute_unit: {self.compute_unit} belongs to an x of compute, not to samples_seen")
         return self

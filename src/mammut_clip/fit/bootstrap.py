@@ -41,7 +41,7 @@ def ensemble(fit: Fit, bootstrap: Bootstrap) -> Array:
         raise InputError(
             f"an interval needs more points than parameters: {len(fit.x)} points, "
             f"{len(fit.form.parameters)} parameters of {fit.form.name};"
-            " take a form with fewer parameters or hold out less"
+            " take a form with fewer parameters, or fit it to more points"
         )
     centres = _prior_centres(fit, bootstrap)
     if bootstrap.method == "residual":
@@ -121,10 +121,11 @@ def _ends(fit: Fit, draws: Array, level: float) -> tuple[Array, Array]:
 
 
 def interval_end(fit: Fit, end: Array) -> Array:
-    """The error that an end in the space of the residuals stands for: not above 1 where guessing is not either."""
-    error = fit.objective.space.backward(end)
+    """The error that an end in the space of the residuals stands for: none above the largest that can be measured, nor
+    above 1 where guessing is not either."""
     ceiling = fit.form.ceiling
-    return error if ceiling is None or ceiling > 1.0 else np.minimum(error, 1.0)
+    largest = fit.objective.largest if ceiling is None or ceiling > 1.0 else 1.0
+    return np.minimum(fit.objective.space.backward(end), largest)
 
 
 def _leverage(fit: Fit) -> Array:

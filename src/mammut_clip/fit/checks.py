@@ -37,7 +37,8 @@ def check_points(
     _refuse(bad, names, ys, f"y {expected}")
     if form.ceiling is not None:
         above = ys > form.ceiling * _NOISE_ABOVE_CEILING
-        _refuse(above, names, ys, f"{form.name} starts at error_at_zero = {form.ceiling:g} and cannot be fitted to y")
+        said = f"{form.name} starts at error_at_zero = {form.ceiling:g} and cannot be fitted to larger y; state the "
+        _refuse(above, names, ys, f"{said}error of guessing, or take a form without one, such as saturation")
     if rows is None or len(set(names)) < len(names):
         seen: dict[tuple[float, float], str] = {}
         for name, pair in zip(names, zip(xs.tolist(), ys.tolist(), strict=True), strict=True):

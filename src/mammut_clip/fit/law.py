@@ -140,6 +140,8 @@ def _standard_errors(fit: Fit) -> dict[str, float | None]:
     names, free = fit.form.parameters, ~fit.held
     freedom = fit.degrees_of_freedom
     unknown: dict[str, float | None] = dict.fromkeys(names)
+    # Where the amplitude is nothing, shift and exponent move nothing either.
+    free = free & (np.linalg.norm(fit.jacobian, axis=0) > 1e-12 * np.linalg.norm(fit.objective.space.forward(fit.y)))
     jac = fit.jacobian[:, free]
     if freedom < 1 or np.linalg.matrix_rank(jac) < jac.shape[1]:
         return unknown

@@ -15,6 +15,9 @@ from mammut_clip.fit.forms import Array
 Residuals = Callable[[Array, np.ndarray], tuple[Array, Array]]
 """(theta [A, P], problem index [A]) -> residuals [A, n] and their Jacobian [A, n, P]."""
 
+_IDLE = 1e-12
+"""Share of the cost that a step of the parameter's own size gains, below which it gains nothing."""
+
 
 @dataclass(frozen=True)
 class Minimum:
@@ -98,5 +101,7 @@ def _optimality(r: Array, jac: Array, theta: Array, lower: Array, upper: Array) 
     slope = np.einsum("sip,si->sp", jac, r)
     held = _held(slope, theta, lower, upper)
     lengths = np.sqrt(np.einsum("sip,sip->sp", jac, jac)) * np.sqrt(np.einsum("si,si->s", r, r))[:, None]
-    cosine = np.where(held | (lengths == 0), 0.0, np.abs(slope) / np.maximum(lengths, 1e-300))
+    # A parameter that cannot change the cost (a shift of a curve whose amplitude is nothing) has nothing to gain.
+    idle = np.abs(slope) * np.maximum(np.abs(theta), 1.0) <= _IDLE * np.einsum("si,si->s", r, r)[:, None]
+    cosine = np.where(held | idle, 0.0, np.abs(slope) / np.maximum(lengths, 1e-300))
     return cosine.max(axis=1), held

@@ -14,13 +14,9 @@ from mammut_clip.config.fit import ExponentPrior, ResidualName
 from mammut_clip.fit.forms import TINY, Array, Form
 from mammut_clip.fit.least_squares import Minimum, minimise
 from mammut_clip.fit.residuals import Space, huber_root
+from mammut_clip.fit.search import BestStart, best_start
 
 STARTS = 8
-_GRADIENT_TOLERANCE = 1e-5
-_EXACT = 1e-24
-"""Sums of squares below this share of the data's own are zero to rounding: the direction of such residuals
-says nothing."""
-
 _SHARED_MISFIT = 3.0
 """Neighbouring points miss a law together, so that n of them say as much as n / 9 independent ones would. Chosen once,
 on the paper's runs up to 1e10 GFLOPs alone (docs/fitting.md)."""
@@ -35,6 +31,8 @@ class Objective:
     """Huber's loss beyond residuals of this size; squares where it is None."""
     prior: ExponentPrior | None = None
     """What is known of the exponent before any point is seen; forms without an exponent ignore it."""
+    largest: float = np.inf
+    """Largest value that a measurement can have, 1 for errors: no interval reaches beyond."""
 
     @property
     def space(self) -> Space:
@@ -42,51 +40,29 @@ class Objective:
         return Space(self.residuals)
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Fit(BestStart):
     """One fitted curve in internal parameters, with the points it was fitted to."""
 
     form: Form
     objective: Objective
     x: Array
     """[n], as given."""
-    y: Array
-    """[n]."""
     weights: Array
     """[n]: factors of the squared residuals, mean 1."""
     scale: float
     """Geometric mean of x."""
-    theta: Array
-    """[P] internal parameters."""
     jacobian: Array
     """[n, P] of the weighted model, in the space of the residuals, at theta."""
     cost: float
     """Sum of weighted squared residuals (twice the Huber losses, where those were minimised), without the prior."""
     prior_weight: float
     """Root of the prior's weight: scatter of a residual over the prior's deviation; 0 without a prior."""
-    gradient: float
-    """Largest cosine between the residuals and a column of the Jacobian; 0 at an optimum."""
-    starts: int
-    starts_agreeing: int
-    """Starts that ended within 1e-6 (relative) of the least sum of squares."""
-    held: NDArray[np.bool_]
-    """[P]: parameters that ended at a bound."""
 
     @property
     def residuals(self) -> ResidualName:
         """Name of the space of the residuals."""
         return self.objective.residuals
-
-    @property
-    def converged(self) -> bool:
-        """The gradient vanishes, or the curve passes through every point to rounding."""
-        spread = float(np.sum(self.objective.space.forward(self.y) ** 2))
-        return self.gradient < _GRADIENT_TOLERANCE or self.cost <= _EXACT * max(spread, 1.0)
-
-    @property
-    def degrees_of_freedom(self) -> int:
-        """Points less parameters that the data determine."""
-        return len(self.x) - int((~self.held).sum())
 
     @property
     def scatter(self) -> float:
@@ -124,26 +100,18 @@ def fit_points(x: Array, y: Array, form: Form, objective: Objective = Objective(
     problem = Problem.repeated(form, objective, x / scale, y, weights, prior_weight, len(starts))
     lower, upper = form.bounds(x / scale, y)
     found = minimise(problem.residuals, starts, lower, upper)
-    best = int(np.argmin(found.cost))
-    least = float(found.cost[best])
-    spread = float(np.sum(objective.space.forward(y) ** 2))
-    theta = found.theta[best]
-    r, jacobian = problem.residuals(theta[None], np.array([best]))
+    best = best_start(found, y, objective.space)
+    r, jacobian = problem.residuals(best.theta[None], np.array([0]))
     return Fit(
+        **vars(best),
         form=form,
         objective=objective,
         x=x,
-        y=y,
         weights=weights,
         scale=scale,
-        theta=theta,
         jacobian=jacobian[0, : len(x)],
         cost=float(np.sum(r[0, : len(x)] ** 2)),
         prior_weight=prior_weight,
-        gradient=float(found.gradient[best]),
-        starts=len(starts),
-        starts_agreeing=int((found.cost <= least * (1 + 1e-6) + _EXACT * max(spread, TINY)).sum()),
-        held=found.held[best],
     )
 
 

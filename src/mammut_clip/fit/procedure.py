@@ -82,11 +82,14 @@ class Procedure:
     residuals: ResidualName | None = None
     huber_delta: float | None = None
     prior: ExponentPrior | None = None
+    largest_error: float = np.inf
+    """1 where y is an error and no loss: no interval reaches beyond."""
 
     @classmethod
     def of(cls, spec: LawSpec) -> "Procedure":
         """The procedure that a spec describes."""
-        return cls(spec.form, spec.error_at_zero, spec.choice, spec.residuals, spec.huber_delta, spec.prior)
+        shared = (spec.form, spec.error_at_zero, spec.choice, spec.residuals, spec.huber_delta, spec.prior)
+        return cls(*shared, largest_error=spec.largest_error)
 
     @property
     def objective(self) -> Objective:
@@ -94,7 +97,7 @@ class Procedure:
         several = self.form in ("auto", "average")
         residuals: ResidualName = self.residuals or ("log" if several else "raw")
         prior = self.prior or (ExponentPrior() if several else None)
-        return Objective(residuals, self.huber_delta, prior)
+        return Objective(residuals, self.huber_delta, prior, self.largest_error)
 
     @property
     def forms(self) -> tuple[Form, ...]:

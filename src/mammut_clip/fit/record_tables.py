@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 
-from mammut_clip.fit.procedure import Fitted
+from mammut_clip.fit.procedure import Fitted, Procedure
 from mammut_clip.fit.run import X_UNITS, FitReport
 from mammut_clip.fit.tables import Table
 
 
 def record_table(report: FitReport) -> Table:
-    """Per group and form: error of extrapolation at each cut inside the fitted points, AICc, weight."""
+    """Per group and form: weight, AICc, miss over all cuts in the space of the residuals, which the weights come from,
+    and the error beyond each cut inside the fitted points."""
     cuts = report.spec.choice.cuts
-    header = (report.spec.group, "form", "weight", "AICc", "rolling", *(f"from {_share(c)}" for c in cuts))
+    space = Procedure.of(report.spec).objective.residuals
+    rolling = "all cuts" if space == "raw" else f"all cuts, of {space} error"
+    header = (report.spec.group, "form", "weight", "AICc", rolling, *(f"from {_share(c)}" for c in cuts))
     rows = [row for g in report.groups for row in _rows(g.name, g.fitted, cuts)]
     return Table(header, tuple(rows))
 

@@ -42,11 +42,13 @@ def rolling_scores(
 ) -> tuple[RollingScore, ...]:
     """Scores of every form at every cut at which all of them can be fitted with a point to spare.
 
-    x, y, weights: [n]; cuts: shares of the largest x. By form, then by falling cut.
+    x, y, weights: [n]; cuts: shares of the largest x. By form, then by falling cut; of cuts with no point between them,
+    which ask the same twice, the largest.
     """
     needed = max(len(form.parameters) for form in forms) + 1
     limits = [cut * float(x.max()) for cut in sorted(cuts, reverse=True)]
-    usable = [limit for limit in limits if len(np.unique(x[x <= limit])) >= needed]
+    splits = {int((x <= limit).sum()): limit for limit in reversed(limits)}
+    usable = [limit for limit in reversed(splits.values()) if len(np.unique(x[x <= limit])) >= needed]
     return tuple(_score(x, y, form, objective, limit, weights) for form in forms for limit in usable)
 
 

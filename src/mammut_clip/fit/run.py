@@ -13,12 +13,13 @@ import pandas as pd
 
 from mammut_clip.config.errors import InputError
 from mammut_clip.config.fit import LawSpec, XName
-from mammut_clip.fit.compare import Comparisons, compare
+from mammut_clip.fit.compare import Comparisons, check_reference, compare, short
 from mammut_clip.fit.frontier import CELL
 from mammut_clip.fit.group import Draws, GroupFit, cell_names, fit_group
 from mammut_clip.fit.heldout import HeldOutRecord
 from mammut_clip.fit.json_values import finite
 from mammut_clip.fit.table import ROW, FilterCount, load_table, numbers, require_columns, select
+from mammut_clip.fit.warn import law_warnings
 
 X_LABELS: dict[XName, str] = {
     "gflops_paper": "compute (GFLOPs, paper convention)",
@@ -59,9 +60,16 @@ class FitReport:
         return tuple(record for group in self.groups for record in group.held_out)
 
     def sentences(self) -> list[str]:
-        """The comparisons in plain words, with what they do not show, and the forms that could not be tried."""
-        left_out = [f"{g.name}: {words}." for g in self.groups for words in g.fitted.left_out]
-        return self.comparisons.sentences(X_UNITS[self.spec.x]) + left_out
+        """The comparisons in plain words, with what they do not show, what laws hide, thresholds without scores."""
+        unit = X_UNITS[self.spec.x]
+        hidden = [f"{g.name}: {words}." for g in self.groups for words in self._warnings(g)]
+        unscored = [
+            f"{g.name}: no point lies beyond the threshold of {short(t)} {unit}, which therefore has no score."
+            for g in self.groups
+            for t in self.spec.thresholds
+            if t not in {score.threshold for score in g.thresholds}
+        ]
+        return self.comparisons.sentences(unit) + hidden + unscored
 
     def to_json_dict(self) -> dict[str, Any]:
         """The report as plain JSON values."""
@@ -77,11 +85,15 @@ class FitReport:
                     "held_out": [finite(asdict(record)) for record in g.held_out],
                     "thresholds": [score.to_json_dict() for score in g.thresholds],
                     "asked": [answer.to_json_dict() for answer in g.asked],
+                    "warnings": self._warnings(g),
                 }
                 for g in self.groups
             },
             "comparisons": self.comparisons.to_json_dict(X_UNITS[self.spec.x]),
         }
+
+    def _warnings(self, group: GroupFit) -> list[str]:
+        return law_warnings(group.fitted, X_UNITS[self.spec.x], "the error")
 
 
 def run_spec(spec: LawSpec, table: pd.DataFrame | Path | None = None, out: Path | None = None) -> FitReport:
@@ -96,6 +108,7 @@ def run_spec(spec: LawSpec, table: pd.DataFrame | Path | None = None, out: Path 
     if missing := [g for g in names if not (labels == g).any()]:
         left = ", ".join(sorted(labels.unique()))
         raise InputError(f"{source}: no row of {spec.group} = {', '.join(missing)} is left; there are {left}")
+    check_reference(spec.comparison, names)
     if spec.weights is not None:
         _check_weights(selection.points, spec.weights, source)
     rows = {name: selection.points[labels == name] for name in names}

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from known_laws import SPAN, Known, normal, power, shifted
 
 from mammut_clip.config.fit_compare import CompareConfig
-from mammut_clip.fit.compare import Comparison, compare
+from mammut_clip.fit.compare import compare
+from mammut_clip.fit.compare.pair import Comparison
 from mammut_clip.fit.estimate import Estimate
 
 MEASURED = {"one": SPAN, "two": SPAN}

@@ -5,7 +5,8 @@ from scipy.stats import binom
 
 from mammut_clip.config.fit_compare import CompareConfig
 from mammut_clip.fit.bootstrap import Bootstrap
-from mammut_clip.fit.compare import Comparison, compare
+from mammut_clip.fit.compare import compare
+from mammut_clip.fit.compare.pair import Comparison
 from mammut_clip.fit.law import fit_law
 from mammut_clip.fit.law_estimate import LawEstimate
 

@@ -35,7 +35,7 @@ def test_intervals_hold_what_replications_report(report: JointReport) -> None:
 
 def test_interaction_describes_these_runs_better(shared_dir: Path) -> None:
     """Chinchilla's sum is p = 1; the data want the larger term to hide more of the smaller one."""
-    spec = load_config(JointSpec, find_file("fit", "chinchilla"), ["surface.form=interaction", "bootstrap.count=200"])
+    spec = load_config(JointSpec, find_file("fit", "chinchilla"), ["surface.form=interaction", "bootstrap.count=400"])
     law = run_joint(spec, shared_dir / "data").groups[0].law
     assert law.fit.objective < 0.96e-3 and law.fit.converged
     assert law.interval()["p"][0] > 1.05

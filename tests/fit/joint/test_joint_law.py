@@ -19,7 +19,7 @@ NAMES: tuple[SurfaceName, ...] = ("chinchilla", "interaction", "bounded")
 def fitted(form: SurfaceName, y: np.ndarray, **changes: object) -> JointLaw:
     size, samples = grid()
     chosen = Surface.model_validate({"form": form, "error_at_zero": 0.999} | changes)
-    return fit_joint(size, samples, y, chosen, bootstrap=CellBootstrap(count=300))
+    return fit_joint(size, samples, y, chosen, bootstrap=CellBootstrap(count=400))
 
 
 @pytest.mark.parametrize("form", NAMES)
@@ -105,7 +105,7 @@ def test_intervals_contain_the_law_and_new_runs(of_runs: float, of_models: float
                 y,
                 Surface(error_at_zero=0.999),
                 models=[f"model {m}" for m in model] if told else None,
-                bootstrap=CellBootstrap(count=200, seed=seed),
+                bootstrap=CellBootstrap(count=400, seed=seed),
             )
             low, high = law.predict_interval(*at)
             law_low, law_high = law.law_interval(*at)
@@ -117,6 +117,21 @@ def test_intervals_contain_the_law_and_new_runs(of_runs: float, of_models: float
     assert (np.mean(hits[False], axis=0)[2:] < 0.8).all() == (of_models > 0), np.mean(hits[False], axis=0)
 
 
+@pytest.mark.parametrize("residuals", ["raw", "log"])
+def test_no_interval_of_an_error_leaves_its_range(residuals: str) -> None:
+    """A sum has no upper end and may be told that of its metric; a bounded surface of errors knows it."""
+    y = np.minimum(noisy(np.random.default_rng(3), "bounded", 0.1), 0.999)
+    size, samples = grid()
+    small, large = (size.min() / 10, samples.min() / 10), (size.max() * 1e4, samples.max() * 1e4)
+    for form, told in (("chinchilla", 1.0), ("bounded", np.inf), ("chinchilla", np.inf)):
+        surface = Surface.model_validate({"form": form, "error_at_zero": 0.999, "residuals": residuals})
+        law = fit_joint(size, samples, y, surface, bootstrap=CellBootstrap(count=400), largest_error=told)
+        ends = [interval(*run) for run in (small, large) for interval in (law.predict_interval, law.law_interval)]
+        assert min(low for low, _ in ends) >= 0
+        bounded = form == "bounded" or told == 1.0
+        assert all(high <= 1 for _, high in ends) is bounded
+
+
 def test_the_same_seed_gives_the_same_law() -> None:
     y = noisy(np.random.default_rng(2), "bounded", 0.02)
     first, second = (json.dumps(fitted("bounded", y).to_json_dict(), allow_nan=False) for _ in range(2))
@@ -126,7 +141,7 @@ def test_the_same_seed_gives_the_same_law() -> None:
     assert low.shape == high.shape == (1, 2)
     narrow = law.law_interval(*at)
     assert (low < narrow[0]).all() and (narrow[1] < high).all()
-    other = fit_joint(*grid(), y, law.surface, bootstrap=CellBootstrap(count=300, seed=1))
+    other = fit_joint(*grid(), y, law.surface, bootstrap=CellBootstrap(count=400, seed=1))
     assert other.params == law.params and other.interval() != law.interval()
 
 

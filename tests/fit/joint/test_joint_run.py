@@ -44,7 +44,7 @@ def spec(**changes: Any) -> JointSpec:
         "unit": "accuracy",
         "surface": {"error_at_zero": 0.999},
         "held_out": {"above": 3e11},
-        "bootstrap": {"count": 200},
+        "bootstrap": {"count": 400},
     }
     return JointSpec.model_validate(values | changes)
 

@@ -32,8 +32,8 @@ WIDE = np.geomspace(1, 3000, 24), np.geomspace(1e5, 1e12, 34)
 """Axes that hold every optimum between 1e8 and 1e13 GFLOPs."""
 
 
-def weights(of: Grid, count: int = 200) -> np.ndarray:
-    return cell_weights(of, CellBootstrap(count=count))
+def weights(of: Grid) -> np.ndarray:
+    return cell_weights(of, CellBootstrap(count=400))
 
 
 def optimum(compute: float) -> float:
@@ -43,7 +43,7 @@ def optimum(compute: float) -> float:
 
 
 def laws(of: Grid, target: Target) -> dict[str, AllocationLaw]:
-    joint = fit_joint(of.size, of.samples, of.error, Surface(form="chinchilla"), bootstrap=CellBootstrap(count=200))
+    joint = fit_joint(of.size, of.samples, of.error, Surface(form="chinchilla"), bootstrap=CellBootstrap(count=400))
     return {
         "frontier": frontier_law(of, target, keep_edges=False, weights=weights(of)),
         "isoflop": isoflop_law(of, target, bin_factor=3.0, size_factor=5.0, weights=weights(of)),
@@ -114,7 +114,7 @@ def test_isoflop_is_exact_for_a_parabola() -> None:
 
 def test_non_dominated_draws_are_the_frontier_of_what_was_drawn() -> None:
     noisy = grid(np.geomspace(1, 300, 6), np.geomspace(1e6, 1e9, 8), 0.2)
-    drawn = weights(noisy, 100)
+    drawn = weights(noisy)
     masks = non_dominated_draws(noisy, drawn)
     for draw, mask in zip(drawn, masks, strict=True):
         there = np.flatnonzero(draw)

@@ -47,7 +47,7 @@ def spec(**changes: Any) -> OptimalSpec:
         "x": "gflops_exact",
         "surface": {"form": "chinchilla"},
         "ask": [1e11, 1e15],
-        "bootstrap": {"count": 200},
+        "bootstrap": {"count": 400},
     }
     return OptimalSpec.model_validate(values | changes)
 

@@ -63,7 +63,7 @@ def test_on_the_papers_larger_runs_it_misses_less_than_the_law(
 ) -> None:
     """Over all measured cells beyond the threshold, well shaped or not; docs/fitting-planning.md has the numbers."""
     changes = ["table=null", "frontier.method=non_dominated", "form=average", f"error_at_zero={chance}"]
-    changes += [f"columns.value={metric}", f"held_out.above={threshold}", "bootstrap.count=100"]
+    changes += [f"columns.value={metric}", f"held_out.above={threshold}", "bootstrap.count=400"]
     paper = load_config(LawSpec, find_file("fit", "paper-figure1"), changes)
     found = run_spec(paper, shared_dir / "data/paper/runs_datacomp_cosine.parquet")
     for group in found.groups:

@@ -109,3 +109,25 @@ def test_one_column_may_serve_as_two_of_ours() -> None:
     assert points["group"].tolist() == points["family"].tolist() == FRAME["family"].tolist()
     swapped = spec(columns={"gflops_paper": "acc", "value": "C"}, unit="error")
     assert np.array_equal(select(FRAME, swapped, "t").points["x"], FRAME["acc"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.csv", "C,acc,acc\n1e9,0.1,0.2\n", "the column 'acc' stands twice"),
+        ("a.csv", "C,acc, acc \n1e9,0.1,0.2\n", "the column 'acc' stands twice"),
+        ("a.tsv", "C\tC\n1\t2\n", "the column 'C' stands twice"),
+        ("a.csv", "C;acc\n1e9;0.1\n", "expected commas between columns, found one column: C;acc"),
+        ("a.tsv", "C,acc\n1e9,0.1\n", "expected tabs between columns, found one column: C,acc"),
+        ("a.csv", "", "cannot be read as csv"),
+    ],
+)
+def test_headers_that_can_be_misread_are_refused(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_table(tmp_path / name)
+
+
+def test_spaces_about_names_are_no_part_of_them(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\ufeffC , acc\n1e9, 0.1\n", encoding="utf-8")
+    assert read_table(tmp_path / "a.csv").drop(columns=ROW).to_dict("list") == {"C": [1e9], "acc": [0.1]}

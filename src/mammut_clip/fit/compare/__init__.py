@@ -4,24 +4,8 @@ Estimates and the range that each was measured over come in; pairs with crossing
 verdicts come out, all with intervals over the estimates' draws.
 """
 
-from mammut_clip.fit.compare.comparisons import Comparisons, compare
-from mammut_clip.fit.compare.crossings import Crossing, Crossings
+from mammut_clip.fit.compare.comparisons import Comparisons, check_reference, compare
 from mammut_clip.fit.compare.multiplier import Multiplier
-from mammut_clip.fit.compare.pair import Comparison, Difference
-from mammut_clip.fit.compare.verdict import Order, Stretch
-from mammut_clip.fit.compare.words import sentence, short, warnings
+from mammut_clip.fit.compare.words import short
 
-__all__ = [
-    "Comparison",
-    "Comparisons",
-    "Crossing",
-    "Crossings",
-    "Difference",
-    "Multiplier",
-    "Order",
-    "Stretch",
-    "compare",
-    "sentence",
-    "short",
-    "warnings",
-]
+__all__ = ["Comparisons", "Multiplier", "check_reference", "compare", "short"]

@@ -1,6 +1,6 @@
 """All groups of a report against one another."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import Any
@@ -55,6 +55,13 @@ class Comparisons:
         }
 
 
+def check_reference(config: CompareConfig, groups: Sequence[str]) -> None:
+    """Raise InputError for a reference that is none of the groups: before anything is fitted, if it can be."""
+    if config.reference is not None and config.reference not in groups:
+        hint = nearest(config.reference, list(groups))
+        raise InputError(f"comparison.reference = {config.reference!r}: no such group; {hint}")
+
+
 def compare(
     estimates: Mapping[str, Estimate],
     measured: Mapping[str, Range],
@@ -69,10 +76,7 @@ def compare(
     Raises InputError for a reference that is no group.
     """
     asked = config or CompareConfig()
-    if asked.reference is not None and asked.reference not in estimates:
-        raise InputError(
-            f"comparison.reference = {asked.reference!r}: no such group; {nearest(asked.reference, list(estimates))}"
-        )
+    check_reference(asked, list(estimates))
     if len(estimates) < 2:
         return Comparisons(level, (), (), (), None, None)
     curves, left_out = trace(estimates, measured, asked)

@@ -14,6 +14,7 @@ from mammut_clip.fit.compare.curves import Curves
 from mammut_clip.fit.compare.multiplier import multiplier_band
 from mammut_clip.fit.compare.pair import Comparison
 from mammut_clip.fit.forms import Array
+from mammut_clip.fit.quantiles import middle
 from mammut_clip.fit.style import LIGHT, LINES, MARKERS, Theme, dress, legend, slots
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _draw(upper: "Axes", lower: "Axes", curves: Curves, pair: Comparison, other:
     where = _shown(curves, pair)
     x, color, line = curves.x[where], theme.groups[slot], LINES[slot]
     drawn = curves.draws[other][:, where] - curves.draws[reference][:, where]
-    low, high = np.quantile(drawn, [(1 - pair.level) / 2, (1 + pair.level) / 2], axis=0)
+    low, high = middle(drawn, pair.level)
     gap = curves.laws[other][where] - curves.laws[reference][where]
     _band(upper, x, gap, low, high, pair, color, line, label=f"{other} less {reference}")
     ratio, low, high = multiplier_band(curves, other, reference, where, pair.level)

@@ -69,8 +69,7 @@ def read_grids(spec: GridSpec, table: pd.DataFrame, source: str) -> tuple[dict[s
 
 def _sized(points: pd.DataFrame, spec: GridSpec, source: str) -> pd.DataFrame:
     """The points with the columns compute (GFLOPs), size and samples_seen."""
-    unit = 1e-9 if spec.compute_unit == "FLOP" else 1.0
-    points = points.assign(compute=points["x"] * unit)
+    points = points.assign(compute=points["x"])
     if spec.size == "params":
         points = points.assign(size=_positive(points, "params", source))
     if spec.flop_per_size_sample is not None:

@@ -40,6 +40,8 @@ class JointLaw:
     model: NDArray[np.int64]
     """[n] models, each of which the bootstrap moves as a whole."""
     bootstrap: CellBootstrap = field(default_factory=CellBootstrap)
+    largest_error: float = np.inf
+    """1 where y is an error and no loss: no interval reaches beyond."""
 
     @property
     def n(self) -> int:
@@ -129,10 +131,9 @@ class JointLaw:
         """Interval of each natural parameter and of the exponents of compute-optimal size and samples."""
         values = self.fit.form.natural(self.thetas, self.fit.centre)
         slope, _ = optimal_size(self.fit, self.thetas)
-        named = dict(zip(self.fit.form.parameters, values.T, strict=True))
-        named |= {"size_exponent": slope, "samples_exponent": 1.0 - slope}
-        ends = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
-        return {name: (float(low), float(high)) for name, (low, high) in _quantiles(named, ends).items()}
+        ends = middle(np.column_stack([values, slope, 1.0 - slope]), level)
+        names = (*self.fit.form.parameters, "size_exponent", "samples_exponent")
+        return dict(zip(names, zip(*(end.tolist() for end in ends), strict=True), strict=True))
 
     @property
     def size_exponent(self) -> float:
@@ -177,7 +178,7 @@ class JointLaw:
 
     def _ends(self, draws: Array, size: Values, samples: Values, level: float) -> tuple[Array, Array]:
         shape = np.broadcast_shapes(np.shape(size), np.shape(samples))
-        low, high = middle(draws, level)
+        low, high = (np.minimum(end, self.largest_error) for end in middle(draws, level))
         return low.reshape(shape), high.reshape(shape)
 
 
@@ -190,14 +191,16 @@ def fit_joint(
     cell: NDArray[np.int64] | None = None,
     models: Sequence[str] | None = None,
     bootstrap: CellBootstrap | None = None,
+    largest_error: float = np.inf,
     rows: Sequence[str] | None = None,
 ) -> JointLaw:
     """Fit a joint law to points.
 
     size, samples: [n] positive, in any unit; y: [n]. cell [n]: points that the bootstrap draws together; each its own
     where it is not given. models [n]: names of the models, whose points scatter together; each point of its own where
-    they are not given. `rows` names the points in error messages. Raises InputError for points that cannot be
-    fitted.
+    they are not given. `largest_error` is what no interval reaches beyond: 1 for errors, as for a bounded surface with
+    such an error_at_zero in any case. `rows` names the points in error messages. Raises InputError for points that
+    cannot be fitted.
     """
     surface = surface or Surface()
     form, space = joint_form(surface), Space(surface.residuals)
@@ -210,7 +213,9 @@ def fit_joint(
     alone = np.arange(len(fit.y))
     cells = alone if cell is None else cell
     model = alone if models is None else np.unique(list(models), return_inverse=True)[1]
-    return JointLaw(fit, surface, params, rmse, cells, model, bootstrap or CellBootstrap())
+    if surface.form == "bounded" and surface.error_at_zero <= 1.0:
+        largest_error = 1.0
+    return JointLaw(fit, surface, params, rmse, cells, model, bootstrap or CellBootstrap(), largest_error)
 
 
 def optimal_size(fit: JointFit, theta: Array) -> tuple[Array, Array]:
@@ -223,7 +228,3 @@ def optimal_size(fit: JointFit, theta: Array) -> tuple[Array, Array]:
     alpha, beta = np.exp(theta[:, ALPHA]), np.exp(theta[:, BETA])
     gap = (theta[:, ALPHA] - theta[:, BETA]) / fit.form.sharpness(theta) + theta[:, TERM_N] - theta[:, TERM_D]
     return beta / (alpha + beta), fit.centre[0] + gap / (alpha + beta)
-
-
-def _quantiles(values: dict[str, Array], ends: list[float]) -> dict[str, Array]:
-    return {name: np.quantile(drawn, ends) for name, drawn in values.items()}

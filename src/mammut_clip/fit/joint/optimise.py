@@ -9,16 +9,14 @@ from mammut_clip.fit.joint.forms import JointForm
 from mammut_clip.fit.joint.starts import starts
 from mammut_clip.fit.least_squares import Minimum, minimise
 from mammut_clip.fit.residuals import Array, Space, huber_root
+from mammut_clip.fit.search import BestStart, best_start
 
-_GRADIENT_TOLERANCE = 1e-5
-_EXACT = 1e-24
-"""Sums of squares below this share of the data's own are zero to rounding."""
 _ITERATIONS = 1000
 """Under Huber's loss the last steps are slow: residuals cross its threshold one by one."""
 
 
-@dataclass(frozen=True, eq=False)
-class JointFit:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class JointFit(BestStart):
     """One fitted surface in internal parameters, with the points it was fitted to."""
 
     form: JointForm
@@ -28,32 +26,13 @@ class JointFit:
     """[n]."""
     samples: Array
     """[n]."""
-    y: Array
-    """[n]."""
     centre: tuple[float, float]
     """Means of log size and log samples."""
-    theta: Array
-    """[P] internal parameters."""
-    objective: float
-    """Sum of squared residuals, or of Huber losses (half squares for small residuals)."""
-    gradient: float
-    """Largest cosine between the residuals and a column of their Jacobian; 0 at an optimum."""
-    starts: int
-    starts_agreeing: int
-    """Starts that ended within 1e-6 (relative) of the least objective."""
-    held: NDArray[np.bool_]
-    """[P]: parameters that ended at a bound."""
 
     @property
-    def converged(self) -> bool:
-        """The gradient vanishes, or the surface passes through every point to rounding."""
-        spread = float(np.sum(self.space.forward(self.y) ** 2))
-        return self.gradient < _GRADIENT_TOLERANCE or self.objective <= _EXACT * max(spread, 1.0)
-
-    @property
-    def degrees_of_freedom(self) -> int:
-        """Points less parameters that the data determine."""
-        return len(self.y) - int((~self.held).sum())
+    def objective(self) -> float:
+        """Sum of squared residuals, or of Huber losses (half squares for small residuals)."""
+        return self.least if self.huber_delta is None else self.least / 2.0
 
     def residuals(self) -> Array:
         """[n] in the space of the fit: measured less fitted."""
@@ -88,23 +67,14 @@ def fit_points(
     begin = starts(form, u, v, y, space)
     alike = len(begin), len(y)
     found = _search(form, u, v, y, np.ones(alike), np.zeros(alike), space, huber_delta, begin)
-    best = int(np.argmin(found.cost))
-    cost = float(found.cost[best])
-    tolerance = 1e-6 * cost + _EXACT * max(float(np.sum(space.forward(y) ** 2)), 1e-300)
     return JointFit(
+        **vars(best_start(found, y, space)),
         form=form,
         space=space,
         huber_delta=huber_delta,
         size=size,
         samples=samples,
-        y=y,
         centre=centre,
-        theta=found.theta[best],
-        objective=cost if huber_delta is None else cost / 2.0,
-        gradient=float(found.gradient[best]),
-        starts=len(begin),
-        starts_agreeing=int((found.cost <= cost + tolerance).sum()),
-        held=found.held[best],
     )
 
 

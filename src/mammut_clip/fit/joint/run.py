@@ -105,6 +105,7 @@ def _fit_group(grid: Grid, spec: JointSpec, source: str) -> JointGroup:
             cell=used.cell,
             models=used.labels,
             bootstrap=spec.bootstrap,
+            largest_error=spec.largest_error,
             rows=used.labels,
         )
         law.interval(spec.level)  # refuses points that leave no scatter to judge by

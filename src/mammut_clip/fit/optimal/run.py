@@ -135,6 +135,7 @@ def _joint(grid: Grid, spec: OptimalSpec) -> JointLaw:
         cell=grid.cell,
         models=grid.labels,
         bootstrap=spec.bootstrap,
+        largest_error=spec.largest_error,
         rows=grid.labels,
     )
 

@@ -54,6 +54,7 @@ def run_law(group: GroupFit, spec: LawSpec) -> JointLaw | None:
             surface,
             models=points.loc[best, "model"].astype(str),
             bootstrap=bootstrap,
+            largest_error=spec.largest_error,
             rows=names,
         )
     except InputError:

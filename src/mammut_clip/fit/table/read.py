@@ -26,13 +26,26 @@ def read_table(path: Path) -> pd.DataFrame:
         if suffix == ".parquet":
             frame = pd.read_parquet(path)
         elif suffix in {".csv", ".tsv"}:
-            frame = pd.read_csv(path, sep="\t" if suffix == ".tsv" else ",")
+            frame = _read_text(path, "\t" if suffix == ".tsv" else ",")
         else:
             raise InputError(f"{path}: expected a .csv, .tsv or .parquet file")
     except (OSError, ValueError) as error:  # pandas' and pyarrow's own errors are ValueErrors
         raise InputError(f"{path}: cannot be read as {suffix[1:]}: {str(error).splitlines()[0]}") from error
     # Line 1 of a text table is its header; a Parquet file has no lines.
     return with_row_names(frame, "row", 0) if suffix == ".parquet" else with_row_names(frame, "line", 2)
+
+
+def _read_text(path: Path, separator: str) -> pd.DataFrame:
+    """Raises InputError where a column's name stands twice, and where another character separates the columns."""
+    frame = pd.read_csv(path, sep=separator)
+    if len(frame.columns) == 1 and any(other in str(frame.columns[0]) for other in ";\t,"):
+        expected = "tabs" if separator == "\t" else "commas"
+        raise InputError(f"{path}: expected {expected} between columns, found one column: {frame.columns[0]}")
+    # pandas gives the second of two columns of one name a name of its own.
+    names = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0].dropna().str.strip()
+    if (twice := names[names.duplicated()]).any():
+        raise InputError(f"{path}: the column {twice.iloc[0]!r} stands twice")
+    return frame.rename(columns=lambda name: str(name).strip())
 
 
 def load_table(spec: RowSpec, given: pd.DataFrame | Path | None = None) -> tuple[pd.DataFrame, str]:

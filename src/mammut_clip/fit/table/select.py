@@ -101,6 +101,9 @@ def _prepared(table: pd.DataFrame, spec: RowSpec, source: str) -> pd.DataFrame:
     frame = with_joined(frame, spec.joined, source)
     x = x_column(frame, spec)
     require_columns(frame, [x, "value", spec.group, *_needed(spec)], source)
+    if spec.compute_unit == "FLOP":
+        counted = as_numbers(frame[x])
+        frame = frame.assign(**{x: frame[x].where(counted.isna(), counted * 1e-9)})  # text stays, for the message
     return frame.assign(x=as_numbers(frame[x]), error=error_of(as_numbers(frame["value"]), spec.unit))
 
 

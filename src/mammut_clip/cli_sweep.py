@@ -216,7 +216,6 @@ def _submit(launched: "Launched") -> "LaunchResult | None":
     from mammut_clip.sweep.launch import submit_due
 
     if launched.stored.cluster.kind == "local":
-        _say(f"`mammut-clip sweep launch` starts it: {launched.stored.source}")
         return None
     return submit_due(launched.folder.path, refresh=_refresh)
 

@@ -123,6 +123,37 @@ def test_only_a_run_that_was_out_of_memory_gets_a_smaller_micro_batch(
     assert (decision.action, decision.smaller_micro_batch) == ("start", bool(smaller))
 
 
+@given(st.integers(1, 2**14), st.integers(1, 2**14), st.lists(st.sampled_from(["crash", "time_limit"]), max_size=8))
+def test_halvings_of_the_micro_batch_are_progress_and_come_to_an_end(
+    size: int, fits: int, between: list[EndKind]
+) -> None:
+    policy, clock = SweepPolicy(crashes=3, stalls=3), Clock()
+    ends: list[End] = []
+    while size > fits and size > 1:
+        ends.append(clock.end("out_of_memory").model_copy(update={"micro_batch": size}))
+        decision = decide(ends, policy)
+        assert (decision.action, decision.not_before, decision.smaller_micro_batch) == ("start", 0.0, True)
+        size //= 2
+    alone: list[End] = []
+    for kind in between:  # what happens at the size that is left is judged as if it had never been larger
+        ends.append(clock.end(kind))
+        alone.append(ends[-1])
+        assert decide(ends, policy) == decide(alone, policy)
+
+
+def test_out_of_memory_that_cannot_be_helped_counts_or_ends_it() -> None:
+    clock, policy = Clock(), SweepPolicy(crashes=3)
+
+    def ends(*sizes: int | None) -> list[End]:
+        return [clock.end("out_of_memory").model_copy(update={"micro_batch": size}) for size in sizes]
+
+    assert decide(ends(8, 8, 8), policy).action == "start"
+    assert decide(ends(8, 8, 8, 8), policy).action == "give_up", "the smaller one could not be written down"
+    assert decide(ends(None, None, None), policy).action == "give_up"
+    assert decide(ends(8, 4, 2, 1), policy).action == "give_up"
+    assert decide(ends(8, 4, 2), SweepPolicy(crashes=3, smaller_micro_batch=False)).action == "give_up"
+
+
 def test_an_error_after_progress_is_the_first_of_its_kind() -> None:
     policy = SweepPolicy(crashes=2)
     assert decide(ends_of([("crash", False), ("crash", True)]), policy).action == "start"

@@ -1,7 +1,7 @@
 """A trainer without a model, for tests of the launcher: takes run directories as `mammut_clip.train` does, and keeps
 their locks, status and metrics as it does. What goes wrong stands in a run's folder, in `behaviour`:
-`fail` (always), `fail-once`, `die` (SIGKILL, always), `die-once`, `sleep SECONDS`, `sleep-once SECONDS`,
-`memory` (out of memory, once), `checkpoint` (leaves its last one).
+`fail` (always), `fail-once`, `die` (SIGKILL, always), `die-once`, `sleep SECONDS`, `sleep-once SECONDS`, `until FILE`
+(is there), `memory PAIRS` (out of memory with more at a time), `checkpoint` (leaves its last one).
 Under srun every rank notes where it is told to meet the others, and rank 0 alone "trains".
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from mammut_clip.runs import RunDir, Status, metrics
+from mammut_clip.runs.adjustments import Adjustments, adjusted, micro_batch_of
 from mammut_clip.runs.lease import RunIsLockedError, hold_lease
 
 
@@ -37,12 +38,15 @@ def train(run: RunDir) -> bool:
     behaviour = (run.path / "behaviour").read_text().split() if (run.path / "behaviour").exists() else ["none"]
     if behaviour[0] == "sleep" or (behaviour[0] == "sleep-once" and attempts == 1):
         time.sleep(float(behaviour[1]))
+    while behaviour[0] == "until" and not Path(behaviour[1]).exists():
+        time.sleep(0.05)
     if behaviour[0] == "die" or (behaviour[0] == "die-once" and attempts == 1):
         os.kill(os.getpid(), signal.SIGKILL)
     if behaviour[0] == "fail" or (behaviour[0] == "fail-once" and attempts == 1):
         Status(state="failed", attempts=attempts, last_error="ValueError: told to").write(run.status_file)
         return False
-    if behaviour[0] == "memory" and attempts == 1:
+    adjustments = Adjustments.of(run)
+    if behaviour[0] == "memory" and micro_batch_of(adjusted(run.config, adjustments, 1), 1) > int(behaviour[1]):
         Status(state="failed", attempts=attempts, last_error="no memory", error_kind="out_of_memory").write(
             run.status_file
         )

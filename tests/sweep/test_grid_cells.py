@@ -94,15 +94,15 @@ def test_exclusions_see_what_a_cell_tries() -> None:
 
 BAD = [
     ({"when": {"model": "toy-S"}, "axes": {"samples_seen": [1]}}, ["samples_seen is set by the axis samples_seen too"]),
-    ({"when": {"model": "toy-S"}, "axes": {"r": {"a": {"model": "toy-M"}}}}, ["cells[1].axes.r", "the axis model too"]),
+    ({"when": {"model": "toy-S"}, "axes": {"r": {"a": {"model": "toy-M"}}}}, ["cells.0.axes.r", "the axis model too"]),
     (
         {"when": {"model": "toy-S"}, "axes": {"seed": [1], "r": {"a": {"seed": 2}}}},
         ["seed is set by the axis seed too"],
     ),
-    ({"when": {"model": "toy-S"}, "axes": {"optimizer.lrr": [1]}}, ["cells[1].axes.optimizer.lrr", "optimizer.lr"]),
-    ({"when": {"model": "toy-S"}, "axes": {"r": {"a b": {}}}}, ["cells[1].axes.r = 'a b'", "letters, digits"]),
-    ({"when": {"r": "a"}, "axes": {"r": {"a": {}}}}, ["cells[1].when.r", "unknown key"]),
-    ({"when": {"model": "toy-S"}, "axes": {"seed": [1, "1"]}}, ["two runs of one name", "toy-S-12.8K-seed1"]),
+    ({"when": {"model": "toy-S"}, "axes": {"optimizer.lrr": [1]}}, ["cells.0.axes.optimizer.lrr", "optimizer.lr"]),
+    ({"when": {"model": "toy-S"}, "axes": {"r": {"a b": {}}}}, ["cells.0.axes.r = 'a b'", "letters, digits"]),
+    ({"when": {"r": "a"}, "axes": {"r": {"a": {}}}}, ["cells.0.when.r", "unknown key"]),
+    ({"when": {"model": "toy-S"}, "axes": {"seed": [1, "1"]}}, ["cells.0.axes.seed = '1'", "two values of one name"]),
 ]
 
 
@@ -117,5 +117,5 @@ def test_bad_cells_are_refused_with_place_value_and_hint(cell: dict[str, Any], s
 
 def test_an_axis_name_belongs_to_the_sweep_or_to_cells() -> None:
     axes = {"r": {"a": {"seed": 1}}}
-    with pytest.raises(ConfigError, match=r"cells\[1\].axes.r: the sweep has an axis of this name"):
+    with pytest.raises(ConfigError, match=r"cells\.0.axes.r: the sweep has an axis of this name"):
         expand(sweep(axes=axes, cells=[{"when": {"seed": 1}, "axes": {"r": {"b": {"optimizer.lr": 1}}}}]))

@@ -102,4 +102,4 @@ def test_a_condition_that_cannot_hold_is_refused_wherever_it_stands(
         cells(sweep(axes=axes, **{place: [entry]}), "sweeps/s.yaml")
     for part in said:
         assert (part.removeprefix("when.") if place == "exclude" else part) in str(caught.value)
-    assert f"{place}[1]" in str(caught.value)
+    assert f"{place}.0" in str(caught.value)

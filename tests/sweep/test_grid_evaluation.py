@@ -38,8 +38,8 @@ def test_training_evaluates_nothing_where_jobs_do() -> None:
         ({"axes": {"evaluation.suite": ["toy", "quick"]}}, "axes.evaluation.suite"),
         ({"axes": {"r": {"a": {"evaluation": {"every": "1K"}}}}}, "axes.r.evaluation.every"),
         ({"overrides": {"evaluation.suite": "quick"}}, "overrides.evaluation.suite"),
-        ({"rules": [{"when": {"seed": 0}, "set": {"evaluation.data_root": "x"}}]}, "rules[1].set.evaluation.data_root"),
-        ({"cells": [{"when": {"seed": 0}, "axes": {"evaluation.every": ["1K"]}}]}, "cells[1].axes.evaluation.every"),
+        ({"rules": [{"when": {"seed": 0}, "set": {"evaluation.data_root": "x"}}]}, "rules.0.set.evaluation.data_root"),
+        ({"cells": [{"when": {"seed": 0}, "axes": {"evaluation.every": ["1K"]}}]}, "cells.0.axes.evaluation.every"),
     ],
 )
 def test_evaluation_is_said_in_one_place(values: dict[str, Any], place: str) -> None:
@@ -59,5 +59,5 @@ def test_law_specs_are_read_before_anything_starts(tmp_path: Path) -> None:
     assert expand(sweep(laws=["toy"]))
     spec = tmp_path / "mine.yaml"
     spec.write_text("unit: accuracy\nformm: power\n")
-    with pytest.raises(ConfigError, match=r"laws\[2\]: in \S*mine.yaml: formm: unknown key; did you mean form"):
+    with pytest.raises(ConfigError, match=r"laws\.1: in \S*mine.yaml: formm: unknown key; did you mean form"):
         expand(sweep(laws=["toy", str(spec)]))

@@ -1,11 +1,11 @@
 """The launcher's journal: what it says after each line, after a kill between two, and after a line that was cut off."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 
+from calls import calls_of
 from mammut_clip.config import InputError
 from mammut_clip.runs.layout import SweepDir
 from mammut_clip.slurm.task import SubmittedJob
@@ -66,7 +66,7 @@ def test_a_journal_that_cannot_be_read_or_written_stops_the_launcher(tmp_path: P
         Journal(sweep.launch_folder / "journal.jsonl").begin(1, "s.tag.1", [["a"]])
 
 
-def test_five_thousand_runs_with_several_jobs_each_are_read_in_well_under_a_second(tmp_path: Path) -> None:
+def test_five_thousand_runs_with_several_jobs_each_are_read_with_little_work(tmp_path: Path) -> None:
     sweep, lines = SweepDir(tmp_path), []
     for number in range(1, 10_001):
         run, name = f"model-L-samples_seen-3.07B-lr-1e-3-seed{number // 2}", f"s.tag.{number}"
@@ -76,7 +76,6 @@ def test_five_thousand_runs_with_several_jobs_each_are_read_in_well_under_a_seco
         lines.append(json.dumps({"event": "left", "jobs": [f"{number}"]}))
     sweep.launch_folder.mkdir()
     (sweep.launch_folder / "journal.jsonl").write_text("\n".join(lines) + "\n")
-    began = time.process_time()
     journal = Journal.open(sweep)
-    assert time.process_time() - began < 0.8
+    assert calls_of(lambda: Journal.open(sweep)) < 100 * 10_000  # 0.1 s for these 10,000 jobs
     assert journal.next_number == 10_001 and not journal.busy

@@ -30,6 +30,7 @@ from mammut_clip.sweep.progress import RunningRun, Snapshot
 from mammut_clip.sweep.show import launch_progress
 from mammut_clip.sweep.stored import Launched
 from mammut_clip.sweep.verbs import cancel, pause, resume, retry
+from mammut_clip.sweep.watch import watch_local
 
 STANDIN = [sys.executable, str(Path(__file__).with_name("standin_trainer.py"))]
 BASE: dict[str, Any] = {
@@ -48,7 +49,7 @@ def plan_of(*seeds: int, jobs: int = 2, **more: Any) -> Plan:
 
 
 def start(plan: Plan, root: Path, **more: Any) -> LaunchResult:
-    return launch(plan, root, trainer_command=STANDIN, poll_seconds=0.1, grace_seconds=5, **more)
+    return launch(plan, root, trainer_command=STANDIN, poll_seconds=0.1, grace_seconds=60, **more)
 
 
 def behave(root: Path, plan: Plan, **behaviour: str) -> None:
@@ -66,7 +67,7 @@ def pids(root: Path) -> list[int]:
     return [int(line.split()[0]) for file in root.glob("s/*/starts") for line in file.read_text().splitlines()]
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -176,13 +177,18 @@ def test_one_bad_run_does_not_spoil_those_that_share_its_process(tmp_path: Path)
     assert ends(tmp_path, "seed1") == ["done"]
 
 
-def test_out_of_memory_makes_the_micro_batch_smaller(tmp_path: Path) -> None:
-    plan = plan_of(1)
-    behave(tmp_path, plan, seed1="memory")
-    assert start(plan, tmp_path).finished == ["seed1"]
-    assert ends(tmp_path, "seed1") == ["out_of_memory", "done"]
+def test_out_of_memory_halves_the_micro_batch_more_often_than_a_crash_is_tried_again_and_not_for_ever(
+    tmp_path: Path,
+) -> None:
+    plan = plan_of(1, 2)
+    behave(tmp_path, plan, seed1="memory 16", seed2="memory 0")
+    result = start(plan, tmp_path)
+    assert result.finished == ["seed1"]
+    assert ends(tmp_path, "seed1") == ["out_of_memory"] * 3 + ["done"]  # policy.crashes is 2
     adjustments = Adjustments.of(RunDir(tmp_path / "s" / "seed1"))
-    assert adjustments is not None and adjustments.micro_batch_size == 128 // 2
+    assert adjustments is not None and adjustments.micro_batch_size == 128 // 8
+    assert ends(tmp_path, "seed2") == ["out_of_memory"] * 8  # 128 pairs at a time, 64, ..., 1
+    assert [(run.id, "no fewer can be" in run.error) for run in result.failed] == [("seed2", True)]
 
 
 def test_a_sweep_that_the_user_pauses_stops_in_good_order_and_a_cancelled_run_is_left_alone(tmp_path: Path) -> None:
@@ -199,16 +205,23 @@ def test_a_sweep_that_the_user_pauses_stops_in_good_order_and_a_cancelled_run_is
     assert not any(is_alive(pid) for pid in pids(tmp_path))
     found = sweep_status(folder)
     assert found.paused and found.counts == {"interrupted": 2, "pending": 1}
+    assert "no launcher works" in pause(Launched.at(folder)).note
+    with pytest.raises(InputError, match="`sweep launch` continues it"):
+        watch_local(folder, report=lambda _: None, poll_seconds=0.1)
     with pytest.raises(InputError, match="is paused"):
         start(plan, tmp_path)
 
-    resume(Launched.at(folder))
-    cancel(Launched.at(folder), ["seed2"])
+    assert "`mammut-clip sweep launch` starts what is due: sweep s" in resume(Launched.at(folder)).note
+    assert cancel(Launched.at(folder), ["seed2"]).runs == ["seed2"]
     for run_id in ("seed1", "seed2", "seed3"):
         (folder / run_id / "behaviour").unlink()
     result = start(plan, tmp_path)
     assert sorted(result.finished) == ["seed1", "seed3"] and result.cancelled == ["seed2"]
     assert sweep_status(folder).counts == {"cancelled": 1, "finished": 2}
+    assert watch_local(folder, report=lambda _: None, poll_seconds=0.1).cancelled == ["seed2"]  # nothing is left to do
+    assert cancel(Launched.at(folder), ["seed1"]).note == "nothing, as what was named is finished"
+    retry(Launched.at(folder), ["seed2"])
+    assert retry(Launched.at(folder), []).note == "nothing, as none is given up or cancelled"
 
 
 @pytest.mark.slow
@@ -229,8 +242,8 @@ def test_what_nobody_saw_end_is_noted_by_the_next_launcher(tmp_path: Path) -> No
 def test_a_run_that_another_process_trains_is_waited_for(tmp_path: Path) -> None:
     plan = plan_of(1, 2)
     behave(tmp_path, plan)
-    holder = subprocess.Popen([*STANDIN, str(tmp_path / "s" / "seed1")], env={**os.environ, "PYTHONPATH": ""})
     (tmp_path / "s" / "seed1" / "behaviour").write_text("sleep 2")
+    holder = subprocess.Popen([*STANDIN, str(tmp_path / "s" / "seed1")], env={**os.environ, "PYTHONPATH": ""})
     wait_until(lambda: starts(tmp_path))
     result = start(plan, tmp_path)
     holder.wait()
@@ -258,7 +271,7 @@ def test_ctrl_c_ends_every_trainer_in_good_order_and_the_next_launch_continues(t
     process = launcher(tmp_path)
     wait_until(lambda: len(starts(tmp_path)) >= 2)
     (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
-    assert "interrupted" in process.communicate(timeout=20)[0]
+    assert "interrupted" in process.communicate(timeout=120)[0]
     assert not any(is_alive(pid) for pid in pids(tmp_path))
     assert sweep_status(tmp_path / "s").counts["interrupted"] == 2
     for run_id in ("seed1", "seed2"):
@@ -268,14 +281,14 @@ def test_ctrl_c_ends_every_trainer_in_good_order_and_the_next_launch_continues(t
 
 
 def test_a_killed_launcher_leaves_jobs_that_the_next_one_takes_over(tmp_path: Path) -> None:
-    plan = plan_of(1, 2, 3, 4)
-    behave(tmp_path, plan, **{f"seed{n}": "sleep 1.5" for n in (1, 2, 3, 4)})
+    plan, go = plan_of(1, 2, 3, 4), tmp_path / "go"
+    behave(tmp_path, plan, **{f"seed{n}": f"until {go}" for n in (1, 2, 3, 4)})
     process = launcher(tmp_path)
     wait_until(lambda: len(starts(tmp_path)) >= 2)
     process.kill()
     process.wait()  # its jobs hold the pipe open
     assert any(is_alive(pid) for pid in pids(tmp_path))
-    result = start(plan, tmp_path)
+    result = start(plan, tmp_path, progress=lambda _: go.touch())
     assert len(result.finished) == 4
     assert set(starts(tmp_path).values()) == {1}
     # the jobs that were left trained the second run of their lists too: no job was added beside them
@@ -294,7 +307,7 @@ def test_ctrl_c_also_ends_jobs_that_were_taken_over(tmp_path: Path) -> None:
     wait_until(lambda: is_leased(lock))
     time.sleep(0.3)
     second.send_signal(signal.SIGINT)
-    assert second.wait(timeout=20) == 0
+    assert second.wait(timeout=120) == 0
     assert not any(is_alive(pid) for pid in pids(tmp_path))
 
 

@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mammut_clip.config import ConfigError
 from mammut_clip.config.cluster import ClusterConfig
 from mammut_clip.config.load import validate
 from mammut_clip.config.sweep import SweepConfig
@@ -26,6 +28,15 @@ GPUS = ClusterConfig(kind="slurm", gpus_per_node=4, time_limit_minutes=60, peak_
 
 def sweep(**values: Any) -> SweepConfig:
     return validate(SweepConfig, {"name": "s", "base": BASE, **values}, "sweeps/s.yaml")
+
+
+def test_what_is_wrong_with_the_cluster_is_said_with_what_is_wrong_in_the_grid(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("base: toy\naxes: {sede: [1]}\ncluster: jewels\n")
+    with pytest.raises(ConfigError, match=r"axes.sede: unknown[\s\S]*cluster = 'jewels': .*mean juwels-booster"):
+        load_plan(file)
+    with pytest.raises(ConfigError, match=r"sede[\s\S]*cluster: in \S*generic.yaml with time.*signal_seconds 300"):
+        load_plan(file, ["cluster=generic", "cluster.time_limit_minutes=1"])
 
 
 def test_cost_of_a_run_follows_from_its_flops() -> None:

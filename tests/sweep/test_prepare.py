@@ -1,12 +1,12 @@
 """What a launch writes before anything starts, and what it refuses."""
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from calls import calls_of
 from mammut_clip.config import ConfigError, InputError
 from mammut_clip.config.cluster import load_cluster
 from mammut_clip.config.files import shipped
@@ -99,6 +99,4 @@ def test_a_second_launch_of_many_runs_reads_no_config(tmp_path: Path) -> None:
     prepare(plan, tmp_path)
     for run in plan.runs:
         (tmp_path / "s" / run.id / "config.yaml").write_text("not: read")  # it would be refused
-    began = time.process_time()
-    prepare(plan, tmp_path)
-    assert time.process_time() - began < 0.3  # 5,000 in less than 5 s on a machine that is busy
+    assert calls_of(lambda: prepare(plan, tmp_path)) < 300 * 300  # 5,000 runs in about half a second

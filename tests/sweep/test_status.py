@@ -24,7 +24,7 @@ from mammut_clip.sweep.queue_file import QueueFile, QueueLine
 from mammut_clip.sweep.show_status import print_history, print_status
 from mammut_clip.sweep.status import run_history
 from mammut_clip.sweep.status_rows import SweepStatus
-from mammut_clip.sweep.stored import Control, Launched, control_file
+from mammut_clip.sweep.stored import Control, Launched, control_file, find_sweep
 
 BASE: dict[str, Any] = {
     "model": "toy-XS",
@@ -54,6 +54,21 @@ def text_of(status: SweepStatus) -> str:
     out = io.StringIO()
     print_status(status, file=out)
     return out.getvalue()
+
+
+def test_a_sweep_is_found_by_name_also_where_a_folder_of_that_name_stands_here(
+    sweep: Launched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    (here / "s").mkdir(parents=True)
+    (tmp_path / ".slurm-doctor-1").mkdir()
+    monkeypatch.chdir(here)
+    assert find_sweep("s", tmp_path) == sweep.folder.path
+    assert find_sweep(str(here / "s"), tmp_path) == here / "s"
+    with pytest.raises(InputError, match=r"known: here, s$"):
+        find_sweep("xyz", tmp_path)
+    with pytest.raises(InputError, match="no run 'seed' here; did you mean seed"):
+        run_history(sweep.folder, "seed")
 
 
 def test_a_folder_without_a_sweep_is_named(tmp_path: Path) -> None:
@@ -140,13 +155,13 @@ def test_finished_is_finished_whatever_else_is_said(sweep: Launched) -> None:
 def test_the_queue_as_it_was_seen_last(sweep: Launched) -> None:
     held = QueueLine(job="7", state="PENDING", reason="JobHeldUser", problem="held by its user")
     jobs = {"seed1": held, "seed2": QueueLine(job="8_1", state="RUNNING")}
-    QueueFile(at=time.time() - 60, answered=False, jobs=jobs).store(sweep.folder)
+    QueueFile(at=time.time() - 600, answered=False, jobs=jobs).store(sweep.folder)
     Control(paused=True).write(control_file(sweep.folder))
     found = sweep_status(sweep.folder)
     assert found.counts == {"queued": 2, "pending": 1}
     assert [(row.job, row.has_problem) for row in found.rows] == [("7", True), ("8_1", False), (None, False)]
     text = text_of(found)
-    for said in ("paused", "60 s ago; Slurm did not answer", "job 7; held by its user"):
+    for said in ("paused", "10 min ago; Slurm did not answer", "job 7; held by its user"):
         assert said in text
     ended(sweep, "crash", "crash", "crash")
     assert state_of(sweep) == "given_up"  # its job may still be shown by a launcher that looked before
@@ -163,7 +178,7 @@ def test_only_some_states(sweep: Launched) -> None:
 
 
 def test_the_history_of_a_run(sweep: Launched) -> None:
-    with pytest.raises(InputError, match="no run seed9"):
+    with pytest.raises(InputError, match="no run 'seed9' here; did you mean"):
         run_history(sweep.folder, "seed9")
     ended(sweep, "crash", job="7_2", nodes="n[1-2]", exit_code=139, error="segmentation\nfault", log="/x/attempt-1")
     ended(sweep, "time_limit", job="9", restart=2, samples_after=640)

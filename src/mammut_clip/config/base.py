@@ -1,4 +1,5 @@
-"""The base of every typed config: unknown keys are refused, values are frozen, each field carries its docstring."""
+"""The base of every typed config: unknown keys are refused, and numbers that are none; values are frozen, each field
+carries its docstring."""
 
 from difflib import get_close_matches
 
@@ -15,6 +16,7 @@ class Config(BaseModel):
         validate_default=True,
         protected_namespaces=(),
         strict=False,
+        allow_inf_nan=False,
     )
 
 

@@ -19,7 +19,7 @@ class Nucleus(Config):
 
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Tokens are drawn from the fewest likeliest ones that together have this probability."""
-    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    temperature: Annotated[float, Field(gt=0)] = 1.0
     """What logits are divided by before: below 1 likely tokens become likelier."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Where random numbers start; a picture's numbers depend on this and on its place in the list."""

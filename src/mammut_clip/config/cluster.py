@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from mammut_clip.config.base import Config
 from mammut_clip.config.errors import ConfigError, Problem
 from mammut_clip.config.files import find_file, is_path
-from mammut_clip.config.load import apply_overrides, read_mapping, validate
+from mammut_clip.config.load import apply_overrides, named_with, read_mapping, validate
 
 _PREFIX = "cluster."
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -182,7 +182,8 @@ class ClusterConfig(Config):
             raise ValueError("parallel_jobs belongs to kind local; on slurm the queue decides")
         if self.signal_seconds >= 60 * self.time_limit_minutes:
             raise ValueError(
-                f"signal_seconds {self.signal_seconds} leaves no time to train in {self.time_limit_minutes} minutes"
+                f"signal_seconds {self.signal_seconds} leaves no time to train in time_limit_minutes "
+                f"{self.time_limit_minutes}"
             )
         if self.memory is not None and not int(re.sub(r"\D", "", self.memory)) and not self.whole_nodes:
             raise ValueError("memory 0 takes all of a node, which jobs that share nodes cannot have: name an amount")
@@ -222,7 +223,8 @@ def load_cluster(
     such as environment are merged, lists replaced.
     """
     path = find_file("slurm", name, source=source, key="cluster")
-    return validate(ClusterConfig, apply_overrides(_read(path, ()), overrides or []), str(path))
+    values = apply_overrides(_read(path, ()), overrides or [])
+    return validate(ClusterConfig, values, named_with(path, overrides))
 
 
 def _read(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What a run trains on: its shards, their mixture and order, how samples are read, decoded, filtered and cropped."""
 
-import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -29,7 +28,7 @@ class DatasetConfig(Config):
     """What it is called in metrics and messages: letters, digits and . _ = + - only."""
     sources: Annotated[list[str], BeforeValidator(_as_list)] = Field(min_length=1)
     """Where its shards are, as in `data.train`."""
-    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    weight: float = Field(default=1.0, gt=0)
     """Its share of the samples, relative to the other weights; any unit, such as 0.7 or a number of samples."""
 
     _sources_are_named = field_validator("sources")(_named)
@@ -170,9 +169,9 @@ class DataConfig(Config):
         if bad or not captions:
             found = ", ".join(bad) or "nothing"
             raise ValueError(f"expected txt or json.<field>, each with a weight, found {found}")
-        weightless = [name for name, weight in captions.items() if not 0 < weight < math.inf]
+        weightless = [name for name, weight in captions.items() if weight <= 0]
         if weightless:
-            raise ValueError(f"expected weights > 0 and finite; that of {', '.join(weightless)} is not")
+            raise ValueError(f"expected weights > 0; that of {', '.join(weightless)} is not")
         return captions
 
     @field_validator("crop_scale")

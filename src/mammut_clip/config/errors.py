@@ -46,11 +46,11 @@ class Problem:
     """What stood there."""
 
     def __str__(self) -> str:
-        where = self.key or "(the whole file)"
-        if self.value is _ABSENT:
-            return f"{where}: {self.expected}"
-        shown = repr(self.value)
-        return f"{where} = {shown if len(shown) <= 120 else shown[:117] + '...'}: {self.expected}"
+        where = [self.key] if self.key else []
+        if self.value is not _ABSENT:
+            shown = repr(self.value)
+            where.append(shown if len(shown) <= 120 else shown[:117] + "...")
+        return ": ".join([" = ".join(where), self.expected] if where else [self.expected])
 
 
 class ConfigError(InputError):

@@ -71,21 +71,48 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(values: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """A copy of `values` with each `a.b=c` set; `c` is read as YAML. Raises ConfigError for malformed ones."""
+    """A copy of `values` with each `a.b=c` set; `c` is read as YAML, and the last one of a key wins. Raises ConfigError
+    for malformed ones, and for shards that the shell made of one pattern."""
     result = _deep_copy(values)
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        path = key.strip().split(".")
-        if not equals or not all(path):
-            raise ConfigError("command line", [Problem("", "expected key=value, such as optimizer.lr=1e-3", override)])
-        target = result
-        for depth, part in enumerate(path[:-1], start=1):
-            target = target.setdefault(part, {})
-            if not isinstance(target, dict):
-                taken = ".".join(path[:depth])
-                raise ConfigError("command line", [Problem(key, f"{taken} is a single value and has no keys", text)])
-        target[path[-1]] = parse_yaml(text, f"command line ({override})")
+    for key, value in read_overrides(overrides).items():
+        set_key(result, key.split("."), value)
     return result
+
+
+def read_overrides(overrides: list[str]) -> dict[str, Any]:
+    """Dotted key -> value of each `a.b=c`. Raises ConfigError as `apply_overrides` does."""
+    texts: dict[str, str] = {}
+    for override in overrides:
+        key, equals, text = (part.strip() for part in override.partition("="))
+        if not equals or not all(key.split(".")):
+            raise ConfigError("command line", [Problem("", "expected key=value, such as optimizer.lr=1e-3", override)])
+        before = texts.get(key, "")
+        if before != text and before.endswith(".tar") and text.endswith(".tar"):  # the last is one shard of many
+            expected = f"{before} was given before; where the shell made several of one with braces, quote: '{key}=...'"
+            raise ConfigError("command line", [Problem(key, expected, text)])
+        texts[key] = text
+    return {key: _read_text(key, text) for key, text in texts.items()}
+
+
+def _read_text(key: str, text: str) -> Any:
+    try:
+        return parse_yaml(text, "command line")
+    except ConfigError as error:
+        hint = f"""; text that YAML takes for something else has quotes of its own: '{key}="..."'"""
+        raise ConfigError("command line", [Problem(key, error.problems[0].expected + hint, text)]) from error
+
+
+def set_key(values: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set a key of nested values in place. Raises ConfigError where something on the way has no keys."""
+    target = values
+    for depth, part in enumerate(path[:-1], start=1):
+        target = target.setdefault(part, {})
+        if not isinstance(target, dict):
+            taken = ".".join(path[:depth])
+            raise ConfigError(
+                "command line", [Problem(".".join(path), f"{taken} is a single value and has no keys", value)]
+            )
+    target[path[-1]] = value
 
 
 def _deep_copy(value: Any) -> Any:
@@ -104,9 +131,12 @@ def validate(schema: type[C], values: Any, source: str) -> C:
 
 def load_config(schema: type[C], path: Path, overrides: list[str] | None = None) -> C:
     """Read, override and check one config file."""
-    values = apply_overrides(read_mapping(path), overrides or [])
-    source = str(path) + (f" with {' '.join(overrides)}" if overrides else "")
-    return validate(schema, values, source)
+    return validate(schema, apply_overrides(read_mapping(path), overrides or []), named_with(path, overrides))
+
+
+def named_with(path: Path, overrides: list[str] | None) -> str:
+    """What messages call a file that was read with overrides."""
+    return " ".join([str(path), *(["with", *overrides] if overrides else [])])
 
 
 def to_yaml(config: Config) -> str:
@@ -135,6 +165,8 @@ def _explain(schema: type[BaseModel], entry: Any) -> Problem:
     if kind == "model_type":
         return Problem(key, f"expected a mapping (keys: {', '.join(_fields_at(schema, location))})", value)
     message = entry["msg"].replace("Input should", "the value should")
+    if kind == "string_type" and isinstance(value, dict | list):
+        message += "; text that begins with { or [ needs quotes"
     return Problem(key, message[0].lower() + message[1:], value)
 
 

@@ -28,7 +28,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mammut_clip.config.base import Config
 from mammut_clip.config.files import find_file
-from mammut_clip.config.load import apply_overrides, read_mapping, validate
+from mammut_clip.config.load import named_with, read_mapping, read_overrides, set_key, validate
 from mammut_clip.config.quantity import Samples
 from mammut_clip.config.run import SafeName
 
@@ -40,7 +40,7 @@ def _check_axes(axes: Any) -> Any:
     dotted: dict[str, Any] = {}
     for name, values in axes.items():
         if isinstance(values, dict) and values and all(isinstance(value, list) for value in values.values()):
-            # `axes.optimizer.lr=[...]` on the command line arrives nested
+            # nested mappings say the same as dotted keys
             dotted |= {f"{name}.{key}": value for key, value in values.items()}
         else:
             dotted[name] = values
@@ -49,8 +49,12 @@ def _check_axes(axes: Any) -> Any:
             raise ValueError(f"{name}: expected a list of values, or a mapping of named alternatives, found {values!r}")
         if not values:
             raise ValueError(f"{name}: an axis needs at least one value")
-        if isinstance(values, dict) and not all(isinstance(value, dict) for value in values.values()):
-            raise ValueError(f"{name}: each named alternative is a mapping of dotted keys to values")
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if not isinstance(value, dict):
+                raise ValueError(
+                    f"{name}.{key}: expected a list of values of this key, or a mapping of keys that the alternative "
+                    f"{key} sets, found {value!r}"
+                )
     return dotted
 
 
@@ -111,7 +115,8 @@ class SweepPolicy(Config):
     """Starts in a row that end by time limit, preemption or the like without one more checkpoint, after which a run is
     given up."""
     smaller_micro_batch: bool = True
-    """Whether a run that was out of memory goes on with half the parallel.micro_batch_size: the same steps, slower."""
+    """Whether a run that was out of memory goes on at once with half the parallel.micro_batch_size: the same steps,
+    slower. `crashes` does not count it."""
     node_failures: int = Field(2, ge=1)
     """Failures of a node after which no job of the sweep gets it."""
     silent_minutes: float = Field(30.0, gt=0)
@@ -168,6 +173,18 @@ class SweepConfig(Config):
 def load_sweep(name: str | Path, overrides: list[str] | None = None) -> SweepConfig:
     """A sweep by the name of its file in sweeps/, or by path. Raises ConfigError; `sweep.grid` checks its runs."""
     path = find_file("sweeps", name)
-    values = apply_overrides(read_mapping(path), overrides or [])
+    values = read_mapping(path)
+    for key, value in read_overrides(overrides or []).items():
+        set_key(values, _place(values, key.split("."), value), value)
     values.setdefault("name", path.stem)
-    return validate(SweepConfig, values, str(path))
+    return validate(SweepConfig, values, named_with(path, overrides))
+
+
+def _place(values: dict[str, Any], path: list[str], value: Any) -> list[str]:
+    """Where an override belongs: a list under `axes.` has the values of one key, which may have dots, unless the file
+    has an axis with an alternative of this name."""
+    if path[0] != "axes" or len(path) < 3 or not isinstance(value, list):
+        return path
+    axes = values.get("axes")
+    alternatives = axes.get(path[1]) if isinstance(axes, dict) else None
+    return path if isinstance(alternatives, dict) and path[2] in alternatives else ["axes", ".".join(path[1:])]

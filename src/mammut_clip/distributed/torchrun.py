@@ -66,7 +66,11 @@ def main(arguments: Sequence[str]) -> int:
         return error.exit_code
     from torch.distributed.run import main as torchrun
 
-    torchrun(told)
+    try:
+        torchrun(told)
+    finally:  # nobody is left to hand them to, and at Python's end they would kill this process
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
     return 0
 
 

@@ -8,7 +8,9 @@ from typing import Self
 
 from pydantic import ConfigDict, Field
 
+from mammut_clip.config.errors import InputError
 from mammut_clip.config.run import RunConfig
+from mammut_clip.runs.ends import End
 from mammut_clip.runs.layout import RunDir
 from mammut_clip.runs.records import Record
 
@@ -45,6 +47,17 @@ def micro_batch_of(config: RunConfig, world_size: int) -> int:
     """Pairs that each of so many processes takes at a time."""
     share = config.global_batch_size // world_size
     return min(config.parallel.micro_batch_size or share, share)
+
+
+def with_micro_batch(end: End, run: RunDir, world_size: int) -> End:
+    """The end of an attempt at a run; where its training was out of memory, with the micro-batch that it had then."""
+    if end.kind != "out_of_memory" or end.work != "train":
+        return end
+    try:
+        size = micro_batch_of(adjusted(run.config, Adjustments.of(run), world_size), world_size)
+    except InputError:  # the config cannot be read: the trainer will say so
+        return end
+    return end.model_copy(update={"micro_batch": size})
 
 
 def make_micro_batch_smaller(run: RunDir, world_size: int, why: str, happened: float) -> int | None:

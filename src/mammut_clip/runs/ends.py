@@ -59,6 +59,8 @@ class End(Record):
     """The same when it ended."""
     results: int = 0
     """evaluate: how many results it added."""
+    micro_batch: int | None = None
+    """out_of_memory: pairs that each process of the training took at a time; null where nobody knows."""
     exit_code: int | None = None
     """Of the process; null where nobody saw it end. 128 + n for signal n."""
     error: str | None = None

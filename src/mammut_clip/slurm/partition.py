@@ -12,9 +12,10 @@ def time_limit_refusal(cluster: ClusterConfig) -> str | None:
     longest = None if cluster.qos is not None else _longest_minutes(cluster.partition)
     if longest is None or cluster.time_limit_minutes is None or cluster.time_limit_minutes <= longest:
         return None
+    where = "the default partition" if cluster.partition is None else f"partition {cluster.partition}"
     return (
-        f"time_limit_minutes {cluster.time_limit_minutes}: partition {cluster.partition or '(the default one)'} runs "
-        f"jobs for at most {longest:g} minutes, and a job that asks for more would wait for ever"
+        f"time_limit_minutes {cluster.time_limit_minutes}: {where} allows {longest:g} at most, and a job that asks for "
+        "more would wait for ever"
     )
 
 

@@ -32,6 +32,8 @@ def decide(ends: Sequence[End], policy: SweepPolicy) -> Decision:
 
     Only ends after the last `retry` count. Errors are tried again up to `policy.crashes` times without progress in
     between, with a wait that doubles; what others ended goes on at once, up to `policy.stalls` times without progress.
+    A training that was out of memory goes on at once with half the micro-batch, as often as that can be halved: the
+    next start is another one, and the caps are for those that repeat.
     """
     counting = _since_retry(ends)
     if not counting:
@@ -55,13 +57,20 @@ def _since_retry(ends: Sequence[End]) -> list[End]:
 def _by_count(ends: Sequence[End], last: End, policy: SweepPolicy) -> Decision:
     errors = stalls = 0
     error: End | None = None
+    halved: End | None = None
     for end in ends:
         if end.advanced or end.kind == "done":
             errors = stalls = 0
-        if end.kind in _OWN:
+        if policy.smaller_micro_batch and _can_be_halved(end, halved):
+            errors, halved = 0, end
+        elif end.kind in _OWN:
             errors, error = errors + 1, end
         elif end.kind in ENDED_BY_OTHERS and not end.advanced:
             stalls += 1
+    if policy.smaller_micro_batch and last.micro_batch == 1:
+        return Decision("give_up", f"with one pair at a time, and no fewer can be: {_named(last)}; {_HINT}")
+    if halved is last:
+        return Decision("start", f"goes on with fewer pairs at a time after {_named(last)}", smaller_micro_batch=True)
     if errors >= policy.crashes and error is not None:
         many = "1 start" if errors == 1 else f"{errors} starts, without progress in between,"
         return Decision("give_up", f"{many} ended in an error, the last by {_named(error)}; {_HINT}")
@@ -73,6 +82,12 @@ def _by_count(ends: Sequence[End], last: End, policy: SweepPolicy) -> Decision:
     wait = min(LONGEST_BACKOFF_SECONDS, policy.backoff_seconds * 2.0 ** min(errors - 1, 60))
     smaller = last.kind == "out_of_memory" and policy.smaller_micro_batch
     return Decision("start", f"try {errors + 1} of {policy.crashes} after {_named(last)}", last.ended + wait, smaller)
+
+
+def _can_be_halved(end: End, before: End | None) -> bool:
+    """Whether a training was out of memory with a micro-batch that can be halved, and smaller than at the last time."""
+    size = end.micro_batch or 1
+    return size > 1 and (before is None or before.micro_batch is None or size < before.micro_batch)
 
 
 def _named(end: End) -> str:

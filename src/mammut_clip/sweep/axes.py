@@ -59,11 +59,21 @@ def axis_problems(axes: Axes, where: str) -> Iterator[Problem]:
                 if not isinstance(alternative, str) or not SAFE_NAME.match(alternative):
                     yield Problem(f"{where}.{name}", "expected a name of letters, digits and . _ = + -", alternative)
         else:
-            for value in values:
-                try:
-                    label(name, value)
-                except ValueError as error:
-                    yield Problem(f"{where}.{name}", str(error), value)
+            yield from _value_problems(name, values, f"{where}.{name}")
+
+
+def _value_problems(name: str, values: list[Any], where: str) -> Iterator[Problem]:
+    seen: dict[str, Any] = {}
+    for value in values:
+        try:
+            text = label(name, value)
+        except ValueError as error:
+            yield Problem(where, str(error), value)
+            continue
+        if text in seen:
+            both = f"two values of one name, {text}: {seen[text]!r} and this"
+            yield Problem(where, f"{both}; leave one out, or write named alternatives", value)
+        seen.setdefault(text, value)
 
 
 def _place(axis: str) -> tuple[int, str]:

@@ -6,7 +6,7 @@ nothing is known, and nothing changes.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mammut_clip.runs.lease import Lease
 from mammut_clip.slurm.errors import SlurmAwayError
@@ -79,7 +79,8 @@ def run_cycle(launched: Launched, lease: Lease, *, patient: bool, may_submit: bo
     ours = {job_id: queue[job_id] for job_id in journal.jobs if job_id in queue}
     cycle = Cycle(True, standing, paused=paused)
     try:
-        release_held(launched, journal, ours)
+        for job_id in release_held(journal, ours):
+            queue[job_id] = replace(queue[job_id], reason="released")  # no problem any more
         nodes = failed_nodes(launched, standing.node_failures) if standing.node_failures else frozenset()
         exclude_from_waiting(launched, journal, ours, nodes)
         cycle.outcome.left = 0 if paused else len(standing.due)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mammut_clip.runs.adjustments import with_micro_batch
 from mammut_clip.runs.ends import End, EndKind, append_end
 from mammut_clip.slurm.accounting import AccountedJob, read_accounting
 from mammut_clip.slurm.ends import how_job_ended
@@ -105,7 +106,7 @@ def _end(launched: Launched, gone: _Departed, record: JobRecord, task: TaskRecor
     run_id, work = work_of(launched, task.task)
     run = launched.run(run_id)
     status, checkpoints = run.status, run.checkpoints
-    return End(
+    end = End(
         kind=kind,
         work=work,
         job=gone.job.id,
@@ -118,6 +119,7 @@ def _end(launched: Launched, gone: _Departed, record: JobRecord, task: TaskRecor
         log=gone.job.log,
         began=task.began,
     )
+    return with_micro_batch(end, run, launched.entries[run_id].processes)
 
 
 def _append(launched: Launched, task_id: str, end: End) -> None:

@@ -11,7 +11,7 @@ order its axes are written.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from mammut_clip.sweep.axes import Choice, Point, alternatives, choices, in_orde
 from mammut_clip.sweep.conditions import Condition, Seen, known_model, read_condition
 from mammut_clip.sweep.findings import with_runs
 from mammut_clip.sweep.naming import run_ids
-from mammut_clip.sweep.problems import SIZES, file_problems, grid_problems, problems_of, vocabulary
+from mammut_clip.sweep.problems import SIZES, file_problems, grid_problems, of_the_sweep, vocabulary
 from mammut_clip.sweep.values import Flat, assign, flatten, nest, overlap
 
 
@@ -66,11 +66,14 @@ def expand(config: SweepConfig, source: str | None = None) -> list[RunConfig]:
     return [cell.config for cell in cells(config, source)]
 
 
-def cells(config: SweepConfig, source: str | None = None) -> list[Cell]:
-    """The runs of a sweep with what the sweep says beside their config; `source` is the file named in messages."""
+def cells(config: SweepConfig, source: str | None = None, beside: Sequence[Problem] = ()) -> list[Cell]:
+    """The runs of a sweep with what the sweep says beside their config; `source` is the file named in messages.
+
+    Raises ConfigError with everything that is wrong, `beside` among it: what is known to be wrong already.
+    """
     source = source or f"sweep {config.name}"
     # What a file is wrong in is said together with what the runs are wrong in: it keeps no run from being made.
-    beside = list(file_problems(config, source))
+    beside = [*file_problems(config, source), *beside]
     try:
         made = _cells(config, source)
     except ConfigError as error:
@@ -88,7 +91,7 @@ def _cells(config: SweepConfig, source: str) -> list[Cell]:
     try:
         base = _base(config, source)
     except ConfigError as error:
-        raise ConfigError(source, problems + problems_of(error, source, "base")) from error
+        raise ConfigError(source, problems + of_the_sweep(error, source, "base")) from error
     if problems:
         raise ConfigError(source, problems)
     places = list(_places(config, base, source))
@@ -179,8 +182,8 @@ def _resolve(config: SweepConfig, places: list[_Place], ids: list[str], source: 
 def _rules(config: SweepConfig) -> list[_Rule]:
     words = vocabulary(config)
     rules = []
-    for number, rule in enumerate(config.rules, start=1):
-        where = f"rules[{number}]"
+    for number, rule in enumerate(config.rules):
+        where = f"rules.{number}"
         sets = {key: value for key, value in rule.set.items() if key not in SIZES}
         sizes = {size: rule.set[size] for size in SIZES if size in rule.set}
         rules.append(_Rule(read_condition(rule.when, f"{where}.when", words)[0], flatten(sets), sizes, f"{where}.set"))

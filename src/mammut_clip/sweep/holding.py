@@ -16,18 +16,17 @@ LAUNCH_FAILED = "launch failed requeued held"
 """Slurm's reason for a job that it could not start on a node, through no fault of the job, and that it holds since."""
 
 
-def release_held(launched: Launched, journal: Journal, waiting: Mapping[str, QueuedJob]) -> None:
-    """Let jobs go that Slurm holds because a node could not start them: each once, and without the nodes that are down.
+def release_held(journal: Journal, waiting: Mapping[str, QueuedJob]) -> list[str]:
+    """Let jobs go that Slurm holds because a node could not start them, each once; their ids. Slurm has drained the
+    node, so that they start on others.
 
     Those that the user or an administrator holds are left alone. Raises SlurmAwayError.
     """
-    held = [job for job in waiting.values() if is_launch_failure(job) and job.id not in journal.released]
-    for job in held:
-        down = frozenset(down_nodes(job.nodes)) if job.nodes else frozenset()
-        if down:
-            _exclude(launched, journal, [job.id], journal.excluded.get(job.id, frozenset()) | down)
-        journal.release([job.id])
-        release([job.id])
+    held = [job.id for job in waiting.values() if is_launch_failure(job) and job.id not in journal.released]
+    if held:
+        journal.release(held)
+        release(held)
+    return held
 
 
 def is_launch_failure(job: QueuedJob) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mammut_clip.config.sweep import SweepPolicy
-from mammut_clip.runs.adjustments import make_micro_batch_smaller
+from mammut_clip.runs.adjustments import make_micro_batch_smaller, with_micro_batch
 from mammut_clip.runs.ends import End, EndKind, append_end
 from mammut_clip.runs.failures import LastWords, take_last_words
 from mammut_clip.runs.lease import is_leased
@@ -57,7 +57,7 @@ def _end(
     # Of those that share a process, it ended under the one that says it is running.
     code = command["exit_code"] if command is not None and (alone or status.state == "running") else None
     ended = time.time() if command is None else command["began"] + command["seconds"]
-    return End(
+    end = End(
         kind=kind,
         work=task.kind,
         attempt=status.attempts if task.kind == "train" and task.has_started else None,
@@ -69,6 +69,7 @@ def _end(
         began=None if command is None or not alone else command["began"],
         ended=ended,
     )
+    return with_micro_batch(end, run, task.processes)
 
 
 def _trained(

@@ -67,19 +67,18 @@ def _check(ids: list[str], points: list[Point], source: str) -> None:
             problems.append(Problem("name_pattern", f"{expected}, and not {' or '.join(RESERVED_NAMES)}", run_id))
         other = seen.setdefault(run_id, point)
         if other is not point:
-            problems.append(
-                Problem("name_pattern", f"two runs of one name; they differ in {_differ(other, point)}", run_id)
-            )
+            problems.append(Problem("name_pattern", f"two runs of one name; {_difference(other, point)}", run_id))
     if problems:
         more = len(problems) - _SHOWN
         last = [Problem("name_pattern", f"and {more} more of these")] if more > 0 else []
         raise ConfigError(source, problems[:_SHOWN] + last)
 
 
-def _differ(one: Point, other: Point) -> str:
+def _difference(one: Point, other: Point) -> str:
     first, second = ({choice.axis: choice for choice in point} for point in (one, other))
     axes = [axis for axis in {**first, **second} if first.get(axis) is not second.get(axis)]
-    return ", ".join(f"{axis} ({_label(first.get(axis))} and {_label(second.get(axis))})" for axis in axes)
+    values = ", ".join(f"{axis} ({_label(first.get(axis))} and {_label(second.get(axis))})" for axis in axes)
+    return f"they differ in {values}, so that the pattern needs {{{axes[0]}}}"
 
 
 def _label(choice: Choice | None) -> str:

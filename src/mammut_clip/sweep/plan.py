@@ -21,6 +21,7 @@ from mammut_clip.cost.warnings import warnings_of
 from mammut_clip.sweep.checks import gpus_of, problems_of
 from mammut_clip.sweep.findings import Findings
 from mammut_clip.sweep.grid import Cell, cells
+from mammut_clip.sweep.problems import of_the_sweep
 from mammut_clip.sweep.sizes import Sizes
 from mammut_clip.sweep.wall_time import wall_seconds
 
@@ -182,7 +183,12 @@ def load_plan(name: str | Path, overrides: list[str] | None = None) -> Plan:
     of_sweep, of_cluster = split_overrides(overrides or [])
     config = load_sweep(name, of_sweep)
     source = str(find_file("sweeps", name)) + (f" with {' '.join(overrides)}" if overrides else "")
-    return make_plan(config, load_cluster(config.cluster, of_cluster, source=source), source)
+    try:
+        cluster = load_cluster(config.cluster, of_cluster, source=source)
+    except ConfigError as error:
+        cells(config, source, beside=of_the_sweep(error, source, "cluster"))  # which says it with what the grid has
+        raise
+    return make_plan(config, cluster, source)
 
 
 def make_plan(config: SweepConfig, cluster: ClusterConfig, source: str | None = None) -> Plan:

@@ -1,6 +1,6 @@
 """What is wrong in a sweep file before any run is made of it: unknown keys, contradictions, files that are not there.
 
-Each problem is said with its place; rules, cells and exclusions are counted from 1.
+Each problem is said with its place; the first rule is `rules.0`, as in all messages about lists in configs.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,18 +29,18 @@ def grid_problems(config: SweepConfig) -> Iterator[Problem]:
     yield from _key_problems(config.overrides, "overrides")
     yield from _axes_problems(config.axes, "axes", {})
     owner = keys_set(config.axes)
-    for number, cell in enumerate(config.cells, start=1):
-        where = f"cells[{number}]"
+    for number, cell in enumerate(config.cells):
+        where = f"cells.{number}"
         # A cell is chosen by what it is without the axes of cells.
         yield from read_condition(cell.when, f"{where}.when", vocabulary(config, of_cells=False))[1]
         yield from _axes_problems(cell.axes, f"{where}.axes", owner)
         for name in sorted(set(cell.axes) & set(config.axes) - set(owner)):
             yield Problem(f"{where}.axes.{name}", "the sweep has an axis of this name; call one of them otherwise")
-    for number, rule in enumerate(config.rules, start=1):
-        yield from read_condition(rule.when, f"rules[{number}].when", words)[1]
-        yield from _rule_problems(rule.set, f"rules[{number}].set", owner)
-    for number, condition in enumerate(config.exclude, start=1):
-        yield from read_condition(condition, f"exclude[{number}]", words)[1]
+    for number, rule in enumerate(config.rules):
+        yield from read_condition(rule.when, f"rules.{number}.when", words)[1]
+        yield from _rule_problems(rule.set, f"rules.{number}.set", owner)
+    for number, condition in enumerate(config.exclude):
+        yield from read_condition(condition, f"exclude.{number}", words)[1]
     yield from _pattern_problems(config)
     yield from _evaluation_said_twice(config)
 
@@ -50,8 +50,8 @@ def file_problems(config: SweepConfig, source: str) -> Iterator[Problem]:
     if config.evaluation is not None:
         evaluation = config.evaluation
         yield from _said(source, "evaluation.suite", lambda: resolve_evaluation(evaluation, source=source))
-    for number, name in enumerate(config.laws, start=1):
-        key = f"laws[{number}]"
+    for number, name in enumerate(config.laws):
+        key = f"laws.{number}"
         yield from _said(source, key, lambda name=name, key=key: _read_law(name, source, key))  # type: ignore[misc]
 
 
@@ -128,9 +128,9 @@ def _evaluation_said_twice(config: SweepConfig) -> Iterator[Problem]:
         return
     places: list[tuple[str, list[str]]] = [("overrides", list(flatten(config.overrides)))]
     places += [(f"axes.{axis}", [key]) for key, axis in keys_set(config.axes).items()]
-    for number, cell in enumerate(config.cells, start=1):
-        places += [(f"cells[{number}].axes.{axis}", [key]) for key, axis in keys_set(cell.axes).items()]
-    places += [(f"rules[{number}].set", list(flatten(rule.set))) for number, rule in enumerate(config.rules, start=1)]
+    for number, cell in enumerate(config.cells):
+        places += [(f"cells.{number}.axes.{axis}", [key]) for key, axis in keys_set(cell.axes).items()]
+    places += [(f"rules.{number}.set", list(flatten(rule.set))) for number, rule in enumerate(config.rules)]
     for where, keys in places:
         for key in keys:
             if overlap(key, "evaluation"):
@@ -147,11 +147,11 @@ def _said(source: str, key: str, check: Callable[[], object]) -> list[Problem]:
     try:
         check()
     except ConfigError as error:
-        return problems_of(error, source, key)
+        return of_the_sweep(error, source, key)
     return []
 
 
-def problems_of(error: ConfigError, source: str, key: str) -> list[Problem]:
+def of_the_sweep(error: ConfigError, source: str, key: str) -> list[Problem]:
     """The problems of an error as those of the sweep, under the key that names the file they are in."""
     if error.source == source:
         return error.problems

@@ -9,6 +9,7 @@ import os
 import time
 from pathlib import Path
 
+from mammut_clip.config.base import nearest
 from mammut_clip.config.errors import InputError
 from mammut_clip.config.sweep import SweepPolicy
 from mammut_clip.runs.ends import End, read_ends
@@ -49,12 +50,14 @@ def sweep_status(sweep: SweepDir | Path) -> SweepStatus:
 def run_history(sweep: SweepDir | Path, run_id: str) -> RunHistory:
     """One run of a sweep. Raises InputError where there is none of this name."""
     looker = _Looker(SweepDir(sweep) if isinstance(sweep, Path) else sweep)
-    if run_id not in looker.run_ids():
-        raise InputError(f"{looker.sweep.path}: no run {run_id} here; `sweep status` lists them")
+    known = looker.run_ids()
+    if run_id not in known:
+        raise InputError(f"{looker.sweep.path}: no run {run_id!r} here; {nearest(run_id, known)}")
     run = looker.sweep.run(run_id)
     ends = read_ends(run.ends_file)
     logs = sorted(run.logs.glob("*"), key=lambda file: file.stat().st_mtime, reverse=True) if run.logs.is_dir() else []
-    jobs = [end.log for end in reversed(ends) if end.log is not None]
+    names = {file.name for file in logs}
+    jobs = [end.log for end in reversed(ends) if end.log is not None and Path(end.log).name not in names]
     return RunHistory(looker.row(run_id), ends, list(dict.fromkeys([*map(str, logs), *jobs])))
 
 

@@ -103,14 +103,16 @@ def stored_file(sweep: SweepDir) -> Path:
 
 
 def find_sweep(name: str | Path, runs_root: Path) -> Path:
-    """The folder of a sweep: a path, or the name of a folder below `runs_root`.
+    """The folder of a sweep: a path, or the name of a folder below `runs_root`; where both are there, one that was
+    launched.
 
     Raises InputError, with the nearest names, where there is none.
     """
-    for folder in (Path(name), runs_root / name):
-        if folder.is_dir():
-            return folder
-    known = [path.name for path in runs_root.iterdir() if path.is_dir()] if runs_root.is_dir() else []
+    folders = [folder for folder in (Path(name), runs_root / name) if folder.is_dir()]
+    if folders:
+        return next((folder for folder in folders if stored_file(SweepDir(folder)).is_file()), folders[0])
+    there = runs_root.iterdir() if runs_root.is_dir() else ()
+    known = [path.name for path in there if path.is_dir() and not path.name.startswith(".")]
     hint = nearest(str(name), known) if known else f"{runs_root} holds no sweep"
     raise InputError(f"{name}: neither a folder nor a sweep in {runs_root}; {hint}")
 

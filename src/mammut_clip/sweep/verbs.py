@@ -12,7 +12,7 @@ from typing import Any
 from mammut_clip.config.base import nearest
 from mammut_clip.config.errors import InputError
 from mammut_clip.runs.ends import End, append_end
-from mammut_clip.runs.lease import Lease
+from mammut_clip.runs.lease import Lease, is_leased
 from mammut_clip.slurm.control import cancel as cancel_jobs
 from mammut_clip.slurm.control import send_signal
 from mammut_clip.slurm.errors import SlurmAwayError
@@ -22,7 +22,7 @@ from mammut_clip.sweep.departures import settle, work_of
 from mammut_clip.sweep.journal import Journal
 from mammut_clip.sweep.standing import look
 from mammut_clip.sweep.stored import Control, Launched, control_file
-from mammut_clip.sweep.turn import turn
+from mammut_clip.sweep.turn import lock_of, turn
 from mammut_clip.sweep.watch import PATIENCE_SECONDS
 
 _WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD")
@@ -64,7 +64,9 @@ def pause(launched: Launched) -> Done:
     if launched.stored.cluster.kind == "local":
         # Not in turn: the launcher on this machine has it until all is done, and looks at the file.
         _write(launched, Control.of(launched.folder).model_copy(update={"paused": True}))
-        return Done(note="a launcher that works on it now stops in good order")
+        if is_leased(lock_of(launched.folder)):
+            return Done(note="the launcher that works on it stops in good order")
+        return Done(note="no launcher works on it now")
     with turn(launched.folder, PATIENCE_SECONDS):
         _write(launched, Control.of(launched.folder).model_copy(update={"paused": True}))
 
@@ -82,7 +84,7 @@ def resume(launched: Launched) -> Done:
     """Take back `pause`; what is due is for the next cycle to submit."""
     paused = Control.of(launched.folder).paused
     _write(launched, Control.of(launched.folder).model_copy(update={"paused": False}))
-    return Done(note="" if paused else "it was not paused")
+    return Done(note=_next_step(launched) if paused else "it was not paused")
 
 
 def cancel(launched: Launched, names: Sequence[str]) -> Done:
@@ -96,8 +98,9 @@ def cancel(launched: Launched, names: Sequence[str]) -> Done:
         _write(launched, control.model_copy(update={"cancelled": sorted({*control.cancelled, *chosen})}))
         for run_id in chosen:
             append_end(launched.run(run_id).ends_file, End(kind="cancelled", error="cancelled by `sweep cancel`"))
+        nothing = "" if chosen else f"nothing, as {'what was named is' if names else 'all are'} finished"
         if launched.stored.cluster.kind == "local":
-            return Done(chosen)
+            return Done(chosen, note=nothing)
 
         def stop(done: Done, journal: Journal, queue: dict[str, QueuedJob]) -> None:
             idle = _idle(launched, journal, {*control.cancelled, *chosen})
@@ -106,7 +109,7 @@ def cancel(launched: Launched, names: Sequence[str]) -> Done:
             concerned = {job.id for job in journal.jobs.values() if _runs_of(launched, job.task_ids) & set(chosen)}
             done.told = len(concerned & {*running, *_split([queue[i] for i in concerned if i in queue])[1]})
 
-        return _with_queue(launched, Done(chosen), stop)
+        return _with_queue(launched, Done(chosen, note=nothing), stop)
 
 
 def retry(launched: Launched, names: Sequence[str]) -> Done:
@@ -128,7 +131,13 @@ def retry(launched: Launched, names: Sequence[str]) -> Done:
             append_end(launched.run(run_id).ends_file, End(kind="retry"))
         control = Control.of(launched.folder)
         _write(launched, control.model_copy(update={"cancelled": sorted({*control.cancelled} - {*chosen})}))
-    return Done(chosen)
+    return Done(chosen, note=_next_step(launched) if chosen else "nothing, as none is given up or cancelled")
+
+
+def _next_step(launched: Launched) -> str:
+    """On this machine nothing works in the background."""
+    local = launched.stored.cluster.kind == "local"
+    return f"`mammut-clip sweep launch` starts what is due: {launched.stored.source}" if local else ""
 
 
 def _turn(launched: Launched) -> AbstractContextManager[Lease]:

@@ -58,9 +58,10 @@ def watch(folder: Path, *, refresh: Refresh, report: Report, poll_seconds: float
 
 
 def watch_local(folder: Path, *, report: Report, poll_seconds: float) -> LaunchResult:
-    """Show how far the launcher on this machine is, until it ends. Raises InputError where none works."""
+    """Show how far the launcher on this machine is, until it ends. Raises InputError where none works, and something is
+    left to do."""
     meter, launched = Meter(), Launched.at(folder)
-    if not is_leased(lock_of(launched.folder)):
+    if not is_leased(lock_of(launched.folder)) and look(launched, (), patient=False).due:
         raise InputError(f"{folder}: no launcher works on this sweep now; `sweep launch` continues it")
     while is_leased(lock_of(launched.folder)):
         launched = Launched.at(folder)

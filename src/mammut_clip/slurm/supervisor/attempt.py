@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mammut_clip.runs.adjustments import with_micro_batch
 from mammut_clip.runs.ends import End, EndKind
 from mammut_clip.runs.failures import VARIABLE, take_last_words
 from mammut_clip.slurm.record import TaskRecord
@@ -65,7 +66,12 @@ class Attempt:
     @property
     def began(self) -> bool:
         """Whether any of its processes was started: Slurm then opens their logs."""
-        return any(self.log.parent.glob(f"{self.log.name}-*"))
+        return bool(self._logs)
+
+    @property
+    def _logs(self) -> list[Path]:
+        """What its ranks print, or its nodes under torchrun, the first one first."""
+        return sorted(self.log.parent.glob(f"{self.log.name}-*"))
 
     @property
     def has_said_its_end(self) -> bool:
@@ -130,7 +136,7 @@ class Attempt:
             attempt=status.attempts if status.attempts > self._attempts_before else None,
             results=max(0, _results(self.task) - self._results_before),
             nodes=nodes if judgement.kind == "node_failure" else None,
-            log=str(self.log),
+            log=str(self._logs[0]) if self.began else None,
         )
 
     def _signal(self, number: int) -> None:
@@ -153,7 +159,7 @@ def made_end(
     log: str | None = None,
 ) -> End:
     """How a task that this job had begun ended, with where its run stands now."""
-    return End(
+    end = End(
         kind=kind,
         work=task.kind,
         job=job.id,
@@ -169,6 +175,7 @@ def made_end(
         began=noted.began,
         ended=round(time.time(), 3),
     )
+    return with_micro_batch(end, task.run_dir, task.processes)
 
 
 def samples_at_newest(task: Task) -> int:

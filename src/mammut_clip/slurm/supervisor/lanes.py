@@ -237,7 +237,7 @@ class Lanes:
             return
         number = self._starts[task.id] = self._starts.get(task.id, 0) + 1
         attempt = Attempt(task, noted, number, self._job, self._work)
-        say(f"{task.id}: begins ({why}); log {attempt.log}")
+        say(f"{task.id}: begins ({why}); logs {attempt.log}-*")
         try:
             attempt.begin()
         except (OSError, InputError) as error:

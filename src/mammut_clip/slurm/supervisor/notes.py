@@ -23,7 +23,7 @@ class Notes:
     def __init__(self, path: Path, record: JobRecord) -> None:
         self._path = path
         self.record = record
-        self._unwritten: list[tuple[TaskRecord | None, Path, End]] = []
+        self._unwritten: list[tuple[TaskRecord, Path, End]] = []
         self._changed = True
         self._wait = 0.0
         self._next_try = 0.0
@@ -61,11 +61,6 @@ class Notes:
         self._unwritten.append((noted, ends_file, end))
         self.flush(now=True)
 
-    def add(self, ends_file: Path, end: End) -> None:
-        """Add a line to a run's ends that says more of one that is there."""
-        self._unwritten.append((None, ends_file, end))
-        self.flush(now=True)
-
     def ends_of(self, task: Task) -> list[End]:
         """How attempts at a task ended, and what the user said of its run. An evaluation that is done does not stand
         against the next one of the run."""
@@ -99,8 +94,7 @@ class Notes:
     def leave(self) -> None:
         """Say what was never written: this process ends."""
         for noted, file, end in self._unwritten:
-            task = "" if noted is None else f"{noted.task} "
-            say(f"not noted in {file}: {task}ended: {end.model_dump_json(exclude_defaults=True)}")
+            say(f"not noted in {file}: {noted.task} ended: {end.model_dump_json(exclude_defaults=True)}")
 
     def _write(self) -> None:
         while self._unwritten:
@@ -108,8 +102,7 @@ class Notes:
             # A write that failed may have come through all the same.
             if not self._wait or not any(_is_same(end, there) for there in read_ends(path)):
                 append_end(path, end)
-            if noted is not None:
-                noted.ended = self._changed = True
+            noted.ended = self._changed = True
             del self._unwritten[0]
         if self._changed:
             self.record.write(self._path)

@@ -64,7 +64,7 @@ def readiness(task: Task, notes: Notes, policy: SweepPolicy, wishes: Wishes, wai
         if taken is not None:
             return taken
         if decision.smaller_micro_batch:
-            return _smaller(task, ends[-1], decision, notes)
+            return _smaller(task, ends[-1], decision)
     return Ready(decision.why)
 
 
@@ -81,15 +81,11 @@ def _taken(task: Task, waited: float) -> Later | Over | None:
     return Later(time.time() + _LOOK_AGAIN_SECONDS, why)
 
 
-def _smaller(task: Task, last: End, decision: Decision, notes: Notes) -> Ready | Later | Over:
+def _smaller(task: Task, last: End, decision: Decision) -> Ready | Later:
     try:
         size = make_micro_batch_smaller(task.run_dir, task.processes, f"out of memory: {last.error}", last.ended)
     except DiskFullError as error:
         return Later(time.time() + _LOOK_AGAIN_SECONDS, str(error))
     except InputError as error:  # the trainer will say it too
         return Ready(f"{decision.why}; {KEY} stays as it is: {error}")
-    if size is not None:
-        return Ready(f"{decision.why}; {KEY} is {size} now")
-    hopeless = last.model_copy(update={"kind": "bad_input", "error": f"out of memory with {KEY} 1: {last.error}"})
-    notes.add(task.run_dir.ends_file, hopeless)
-    return Over(False, hopeless.error or "")
+    return Ready(f"{decision.why}; {KEY} is {size or 1} now")

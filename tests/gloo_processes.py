@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import socket
 from collections.abc import Callable
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -11,6 +10,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
+
+from ports import reserved_port
 
 Results = dict[str, Tensor]
 
@@ -25,11 +26,10 @@ def forking() -> ForkServerContext:
 
 def run_processes(main: Callable[[int], Results], world: int, folder: Path) -> list[Results]:
     """What `main(rank)` returns in each of `world` processes that form the default group; raises where one raises."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     forking()
-    mp.start_processes(_rank_main, (main, world, port, str(folder), dict(os.environ)), world, start_method="forkserver")
+    with reserved_port() as port:
+        given = (main, world, port, str(folder), dict(os.environ))
+        mp.start_processes(_rank_main, given, world, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world)]
 
 

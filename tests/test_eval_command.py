@@ -202,7 +202,7 @@ def test_following_a_run_that_trains(data: Path, tmp_path: Path) -> None:
     following = threading.Thread(target=evaluate, args=(run.path,), kwargs={"data": data, "follow": 0.1}, daemon=True)
     following.start()
     Trainer(run, ONE).train()
-    following.join(timeout=120)
+    following.join(timeout=600)
     assert not following.is_alive()
     assert set(run.evals) == {(at, task) for at in (64, 128, 192, 256) for task in TASKS}
 
@@ -210,7 +210,7 @@ def test_following_a_run_that_trains(data: Path, tmp_path: Path) -> None:
 def command(*arguments: str | Path, launcher: tuple[str, ...] = (sys.executable,), cwd: Path) -> Any:
     return subprocess.run(
         [*launcher, "-m", "mammut_clip.cli", "eval", *map(str, arguments)],
-        capture_output=True, text=True, cwd=cwd, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, cwd=cwd, timeout=600, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
 

@@ -140,7 +140,7 @@ def test_pages_that_processes_share_count_once() -> None:
     assert ours.recv() == "taken"
     more = data_memory_pass.megabytes(os.getpid())
     ours.send("end")
-    child.join(timeout=60)
+    child.join(timeout=300)
     assert forked - alone < len(shared) / 1e6 / 2
     assert more - forked > 60
     assert child.pid is not None and data_memory_pass.megabytes(child.pid) == 0, "it has ended"

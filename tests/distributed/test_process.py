@@ -3,9 +3,9 @@
 import itertools
 import os
 import signal
-import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from mammut_clip.config.errors import InputError
 from mammut_clip.distributed.meeting import HOST_SUFFIX, first_host, meeting_point
 from mammut_clip.distributed.process import gpu_index
 from mammut_clip.distributed.ranks import Ranks, find_ranks, tasks_per_node
+from ports import reserved_port
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
 BATCH_SCRIPT = {
@@ -159,15 +160,15 @@ def test_a_process_takes_the_gpu_of_its_local_rank_or_the_only_one() -> None:
         gpu_index(4, 4)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+@pytest.fixture
+def port() -> Iterator[int]:
+    with reserved_port() as port:
+        yield port
 
 
-def start(code: str, world_size: int, folder: Path) -> list[subprocess.Popen[str]]:
+def start(code: str, world_size: int, folder: Path, port: int) -> list[subprocess.Popen[str]]:
     """Processes that run `code` with a rank each, as a launcher starts them."""
-    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(world_size)}
+    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world_size)}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
     return [
         subprocess.Popen(
@@ -206,9 +207,9 @@ assert not dist.is_initialized()
 
 
 @pytest.mark.distributed
-def test_one_process_under_torchrun_has_a_group_that_does_no_harm(tmp_path: Path) -> None:
-    (process,) = start(ONE, 1, tmp_path)
-    _, errors = process.communicate(timeout=120)
+def test_one_process_under_torchrun_has_a_group_that_does_no_harm(tmp_path: Path, port: int) -> None:
+    (process,) = start(ONE, 1, tmp_path, port)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
 
 
@@ -236,15 +237,15 @@ finally:
 
 
 @pytest.mark.distributed
-def test_a_peer_that_dies_or_hangs_holds_nobody_back_from_leaving_with_its_error(tmp_path: Path) -> None:
-    left, dead = start(PEER_IS_LOST.format(hangs=-1, dies=1), 2, tmp_path)
-    _, errors = left.communicate(timeout=120)
+def test_a_peer_that_dies_or_hangs_holds_nobody_back_from_leaving_with_its_error(tmp_path: Path, port: int) -> None:
+    left, dead = start(PEER_IS_LOST.format(hangs=-1, dies=1), 2, tmp_path, port)
+    _, errors = left.communicate(timeout=300)
     assert (left.returncode, dead.wait()) == (1, -signal.SIGKILL)
     assert "RuntimeError" in errors.splitlines()[-1]
 
-    left, hanging = start(PEER_IS_LOST.format(hangs=1, dies=-1), 2, tmp_path)
+    left, hanging = start(PEER_IS_LOST.format(hangs=1, dies=-1), 2, tmp_path, port)
     try:
-        _, errors = left.communicate(timeout=120)
+        _, errors = left.communicate(timeout=300)
         assert left.returncode == 1
         assert errors.splitlines()[-1].endswith("ValueError: one of mine")
         assert "it ends without them" in errors

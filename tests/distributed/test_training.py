@@ -39,7 +39,7 @@ def train(root: Path, data: Path, name: str, processes: int, *overrides: str) ->
         "parallel.threads": 1,
     }
     command += ["mammut_clip.train", "toy", *(f"{key}={value}" for key, value in values.items()), *overrides]
-    done = subprocess.run([*command, "--runs", str(root)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*command, "--runs", str(root)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]
     return RunDir(root / "single" / name)
 
@@ -95,7 +95,7 @@ def test_a_batch_that_cannot_be_shared_ends_with_exit_code_2(tmp_path: Path, dat
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     overrides = ["global_batch_size=63", f"data.train={data / 'train'}", f"evaluation.data_root={data / 'evals'}"]
     command += ["-m", "mammut_clip.train", "toy", *overrides, "--runs", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert "use 62 or 64" in done.stderr
     assert "exitcode  : 2" in done.stderr
     assert not any(tmp_path.iterdir())

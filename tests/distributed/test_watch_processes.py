@@ -29,10 +29,10 @@ pytestmark = pytest.mark.distributed
 WORLD = 3
 PATIENT = Limits(turn=0.1, beat=0.3, silence=60.0, settle=1.0, collect=2.0, grace=1.0, goodbye=2.0)
 """Nobody is taken for dead because this machine is busy."""
-IMPATIENT = replace(PATIENT, silence=3.0)
-GENTLE = replace(PATIENT, grace=60.0)
-"""Main threads must end by themselves: the test fails where one is waited for so long."""
+IMPATIENT = replace(PATIENT, silence=6.0)
 NEVER = 600.0
+GENTLE = replace(PATIENT, grace=NEVER)
+"""Main threads must end by themselves: the test fails where one is waited for so long."""
 CPU = torch.device("cpu")
 
 Body = Callable[[Watch, int, Path], None]
@@ -87,8 +87,8 @@ def start(body: Body, hang_after: float, limits: Limits, folder: Path) -> list[F
 
 
 def collect(processes: list[ForkServerProcess], folder: Path) -> list[Ended]:
-    """Wait for all; one that does not end within a minute fails the test."""
-    deadline = time.monotonic() + 60
+    """Wait for all; one that does not end within minutes fails the test."""
+    deadline = time.monotonic() + 300
     for process in processes:
         process.join(max(0.0, deadline - time.monotonic()))
     still = [process.pid for process in processes if process.is_alive()]
@@ -103,7 +103,7 @@ def collect(processes: list[ForkServerProcess], folder: Path) -> list[Ended]:
 
 def wait_for_all(folder: Path) -> None:
     """Return when all ranks have come to the place where something happens to one of them."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(list(folder.glob("*.there"))) < WORLD:
         assert time.monotonic() < deadline, [path.read_text() for path in folder.glob("*.err")]
         time.sleep(0.01)
@@ -188,7 +188,7 @@ def test_a_stopped_process_is_missed_and_ends_too_when_it_wakes_up(tmp_path: Pat
     stopped = processes[1].pid or 0
     os.kill(stopped, signal.SIGSTOP)
     for process in (processes[0], processes[2]):
-        process.join(60)
+        process.join(300)
     assert processes[1].is_alive()
     os.kill(stopped, signal.SIGCONT)
     for process in collect(processes, tmp_path):
@@ -200,7 +200,7 @@ def test_a_stopped_process_is_missed_and_ends_too_when_it_wakes_up(tmp_path: Pat
 def hold_the_interpreter(watch: Watch, rank: int, _: Path) -> None:
     watch.at(12_800, "computing")
     if rank == 1:
-        ctypes.PyDLL(None).sleep(8)
+        ctypes.PyDLL(None).sleep(14)
     time.sleep(NEVER)
 
 
@@ -225,10 +225,10 @@ def stuck_in_data(watch: Watch, rank: int, _: Path) -> None:
 
 
 def test_a_hanging_step_names_the_rank_that_holds_up_the_others(tmp_path: Path) -> None:
-    ended = collect(start(stuck_in_data, 2.0, PATIENT, tmp_path), tmp_path)
+    ended = collect(start(stuck_in_data, 5.0, PATIENT, tmp_path), tmp_path)
     host = os.uname().nodename
     sentence = (
-        f"nothing has moved for 2 s: rank 2 on host {host} (pid {ended[2].pid}) is still waiting for data at "
+        f"nothing has moved for 5 s: rank 2 on host {host} (pid {ended[2].pid}) is still waiting for data at "
         "12,736 samples; all others are computing at 12,800 samples"
     )
     assert (tmp_path / "status").read_text() == sentence
@@ -253,17 +253,17 @@ def leave_one_after_the_other(watch: Watch, rank: int, folder: Path) -> None:
         dist.all_reduce(going_on, dist.ReduceOp.MIN)
         time.sleep(0.01)
     with watch.paused("evaluating"):
-        time.sleep(4.0)  # longer than a step may take
+        time.sleep(7.0)  # longer than a step may take
     if rank == 2:
         time.sleep(PATIENT.goodbye + 1)  # much later than rank 0, which cannot wait so long
 
 
 def test_a_job_that_was_suspended_goes_on_and_ends_well(tmp_path: Path) -> None:
-    processes = start(leave_one_after_the_other, 3.0, IMPATIENT, tmp_path)
+    processes = start(leave_one_after_the_other, 6.0, IMPATIENT, tmp_path)
     wait_for_all(tmp_path)
     for process in processes:
         os.kill(process.pid or 0, signal.SIGSTOP)
-    time.sleep(4.5)  # longer than a step may take, and than a rank may be silent
+    time.sleep(8.0)  # longer than a step may take, and than a rank may be silent
     for process in processes:
         os.kill(process.pid or 0, signal.SIGCONT)
     (tmp_path / "continued").touch()

@@ -72,7 +72,7 @@ class Process:
         """Let it end, or end it; what it wrote to standard error."""
         if number:
             self._process.send_signal(number)
-        return self._process.communicate(timeout=60)[1]
+        return self._process.communicate(timeout=300)[1]
 
 
 def record(path: Path, number: int = 1, **changes: Any) -> Holder:
@@ -143,7 +143,7 @@ def test_the_number_of_a_dead_process_may_belong_to_another_by_now(lock: Path) -
 
 
 def test_a_process_that_lives_elsewhere_is_known_by_its_next_sign_of_life(lock: Path) -> None:
-    other = Process(lock, 6, machine="elsewhere")
+    other = Process(lock, 20, machine="elsewhere")
     assert other.says() == "held"
     assert is_leased(lock)
     with pytest.raises(RunIsLockedError, match=f"process {other.pid} on"):
@@ -169,7 +169,7 @@ def test_a_process_that_died_elsewhere_is_waited_for_and_then_followed(
 
 
 def test_a_suspended_process_loses_the_lease_and_does_not_take_it_back(lock: Path) -> None:
-    other = Process(lock, 1)
+    other = Process(lock, 4)
     assert other.says() == "held"
     assert other.check() == "checked"
     other.send(signal.SIGSTOP)
@@ -185,11 +185,11 @@ def test_a_suspended_process_loses_the_lease_and_does_not_take_it_back(lock: Pat
 
 
 def test_a_suspension_that_nobody_noticed_does_no_harm(lock: Path) -> None:
-    other = Process(lock, 0.6)
+    other = Process(lock, 4)
     assert other.says() == "held"
     other.send(signal.SIGSTOP)
     before = newest_record(lock).renewals
-    time.sleep(1)
+    time.sleep(5)
     other.send(signal.SIGCONT)
     assert other.check() == "checked"
     assert newest_record(lock).renewals > before
@@ -259,11 +259,11 @@ def test_trouble_with_the_file_system_is_put_up_with_for_one_lease(lock: Path) -
 
 def test_a_lease_that_cannot_be_renewed_runs_out(lock: Path) -> None:
     own = lock.with_name("lock.1")
-    with hold_lease(lock, lease_seconds=0.5) as lease:
+    with hold_lease(lock, lease_seconds=4) as lease:
         own.rename(lock.with_name("away"))
         own.mkdir()
-        deadline = time.monotonic() + 60
-        with pytest.raises(LeaseLostError, match=r"could not be renewed for 0\.5 s .*directory"):
+        deadline = time.monotonic() + 300
+        with pytest.raises(LeaseLostError, match=r"could not be renewed for 4 s .*directory"):
             while time.monotonic() < deadline:
                 lease.check(force=True)
                 time.sleep(0.05)
@@ -333,9 +333,9 @@ def test_of_ten_newcomers_one_gets_a_lease_whose_holder_died(tmp_path: Path) -> 
     racers = [FORK.Process(target=race, args=(n, tmp_path, meet, results), daemon=True) for n in range(RACERS)]
     for racer in racers:
         racer.start()
-    found = [results.get(timeout=60) for _ in range(RACERS * ROUNDS)]
+    found = [results.get(timeout=300) for _ in range(RACERS * ROUNDS)]
     for racer in racers:
-        racer.join(timeout=60)
+        racer.join(timeout=300)
     assert [racer.exitcode for racer in racers] == [0] * RACERS
     for turn in range(ROUNDS):
         assert sorted(result for t, result in found if t == turn) == ["locked"] * (RACERS - 1) + ["won"]
@@ -381,7 +381,7 @@ def test_however_often_holders_are_killed_nobody_is_inside_beside_another(tmp_pa
     workers = [start() for _ in range(3)]
     for kill in range(30):
         turns = len((tmp_path / "turns").read_text().splitlines())
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while len((tmp_path / "turns").read_text().splitlines()) < turns + draw.randrange(1, 12):
             assert time.monotonic() < deadline, "nobody gets the lease any more"
             time.sleep(0.001)
@@ -391,15 +391,15 @@ def test_however_often_holders_are_killed_nobody_is_inside_beside_another(tmp_pa
         workers[victim] = start()
     (tmp_path / "enough").touch()
     for worker in workers:
-        worker.join(timeout=60)
+        worker.join(timeout=300)
     assert not (tmp_path / "broken").exists(), (tmp_path / "broken").read_text()
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
 
 
 def test_renewals_go_on_in_the_background_and_end_with_the_block(lock: Path) -> None:
-    with hold_lease(lock, lease_seconds=0.3):
+    with hold_lease(lock, lease_seconds=3):
         first = newest_record(lock).renewals
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while newest_record(lock).renewals < first + 3:
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -12,7 +12,7 @@ from pathlib import Path
 from mammut_clip.runs.lock import hold
 with hold(Path(sys.argv[1])):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

@@ -1,7 +1,5 @@
 """What ranks wrote is read as one list, survives crashes, and a resume with other ranks gives the list of one run."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from mammut_clip.config.atomic import DiskFullError
 from mammut_clip.runs import quarantine
 from mammut_clip.runs.layout import RunDir
 from mammut_clip.runs.quarantine import Replaced
+from small_disk import small_disk
 
 
 def one(position: int, key: str = "k", shard: str = "a.tar") -> Replaced:
@@ -99,11 +98,6 @@ def test_a_resume_on_other_ranks_gives_the_list_of_one_run(
     assert len(list(quarantine.walk(folder))) == len(bad), "nothing is there twice"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
 def test_a_full_disk_is_said_so(tmp_path: Path) -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(tmp_path)], check=True)
-    try:
-        with pytest.raises(DiskFullError, match=r"0\.jsonl: No space left"):
-            quarantine.append(tmp_path / "quarantine", 0, [one(n) for n in range(1000)])
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
+    with small_disk(tmp_path, "16k"), pytest.raises(DiskFullError, match=r"0\.jsonl: No space left"):
+        quarantine.append(tmp_path / "quarantine", 0, [one(n) for n in range(1000)])

@@ -13,10 +13,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from cluster_faults import is_alive, kill_all, processes_of_node
-from cluster_files import Addresses, NodeAddress, free_ports, this_host, write_files
+from cluster_files import Addresses, NodeAddress, this_host, write_files
+
+from ports import reserved
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
 NODES = ("n1", "n2", "n3", "n4")
@@ -39,6 +42,7 @@ class SlurmCluster:
         self.folder = Path(tempfile.mkdtemp(prefix="mc-slurm-", dir="/tmp"))
         self.conf = self.folder / "slurm.conf"
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._ports = ExitStack()
 
     def start(self) -> None:
         """Returns when all nodes are idle; raises RuntimeError with the logs' ends where they never are."""
@@ -71,7 +75,12 @@ class SlurmCluster:
         self._stop_daemons()
         for node in NODES:  # where a job outlived its daemon
             kill_all(self.processes_of(node))
+        self._ports.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def reserve_ports(self, count: int) -> list[int]:
+        """Until it stops: a node that is without power for a while finds its port free."""
+        return reserved(self._ports, count)
 
     def ask(self, *command: str) -> str:
         """Standard output of a Slurm command; empty where it fails."""
@@ -118,7 +127,7 @@ class SlurmCluster:
         log = self.folder / f"slurmd-{node}.log"
         return processes_of_node(self.conf, node, log, None if daemon is None else daemon.pid)
 
-    def wait_for(self, what: str, condition: Callable[[], bool], seconds: float = 30) -> None:
+    def wait_for(self, what: str, condition: Callable[[], bool], seconds: float = 120) -> None:
         """Raises RuntimeError with the ends of the daemons' logs when it takes longer."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -130,7 +139,7 @@ class SlurmCluster:
 
     def _addresses(self) -> Addresses:
         """Where the daemons listen: all on this machine's loopback."""
-        controller, *ports = free_ports(1 + len(NODES))
+        controller, *ports = self.reserve_ports(1 + len(NODES))
         nodes = tuple(NodeAddress(name, this_host(), "127.0.0.1", p) for name, p in zip(NODES, ports, strict=True))
         return Addresses("127.0.0.1", controller, nodes)
 

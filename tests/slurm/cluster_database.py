@@ -1,10 +1,9 @@
 """A Slurm with accounting: MariaDB and slurmdbd beside it, so that sacct answers."""
 
-import getpass
 import subprocess
 
 from cluster import SlurmCluster, missing_programs
-from cluster_files import free_ports, this_host
+from cluster_files import this_host, this_user
 
 PROGRAMS = ("mariadbd", "mariadb", "mariadb-install-db", "slurmdbd", "sacct", "sacctmgr")
 PASSWORD = "throwaway"
@@ -20,7 +19,7 @@ class AccountedCluster(SlurmCluster):
 
     def __init__(self) -> None:
         super().__init__()
-        self._slurmdbd_port, self._database_port = free_ports(2)
+        self._slurmdbd_port, self._database_port = self.reserve_ports(2)
 
     def kill_accounting(self) -> None:
         """sacct fails at once; jobs do not notice."""
@@ -38,7 +37,7 @@ class AccountedCluster(SlurmCluster):
             "AccountingStorageHost=127.0.0.1",
             f"AccountingStoragePort={self._slurmdbd_port}",
             f"AccountingStoragePass={self.folder / 'munge.sock'}",
-            f"AccountingStorageUser={getpass.getuser()}",
+            f"AccountingStorageUser={this_user()}",
             "AccountingStorageTRES=gres/gpu",
         ]
 
@@ -48,7 +47,7 @@ class AccountedCluster(SlurmCluster):
             f"DbdHost={this_host()}",  # what `hostname -s` says, or slurmdbd refuses
             "DbdAddr=127.0.0.1",
             f"DbdPort={self._slurmdbd_port}",
-            f"SlurmUser={getpass.getuser()}",
+            f"SlurmUser={this_user()}",
             "AuthType=auth/munge",
             f"AuthInfo=socket={self.folder / 'munge.sock'}",
             f"LogFile={self.folder / 'slurmdbd.log'}",
@@ -67,12 +66,12 @@ class AccountedCluster(SlurmCluster):
         for what in (
             ("cluster", "throwaway"),
             ("account", ACCOUNT),
-            ("user", getpass.getuser(), f"account={ACCOUNT}", "adminlevel=admin"),
+            ("user", this_user(), f"account={ACCOUNT}", "adminlevel=admin"),
         ):
             self.ask("sacctmgr", "-i", "add", *what)
 
     def _start_database(self) -> None:
-        data, user = self.folder / "database", getpass.getuser()
+        data, user = self.folder / "database", this_user()
         install = ["mariadb-install-db", "--no-defaults", f"--user={user}", f"--datadir={data}"]
         install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
         subprocess.run(install, check=True, capture_output=True)

@@ -1,7 +1,7 @@
 """The configuration files of a throw-away Slurm."""
 
-import getpass
 import os
+import pwd
 import socket
 import stat
 from collections.abc import Iterable
@@ -32,20 +32,13 @@ class Addresses:
     nodes: tuple[NodeAddress, ...]
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
 def this_host() -> str:
     return socket.gethostname().split(".")[0]
+
+
+def this_user() -> str:
+    """Who runs this process, whatever USER or LOGNAME say."""
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 def write_files(folder: Path, addresses: Addresses, accounting: Iterable[str] = ()) -> None:
@@ -67,14 +60,14 @@ def write_files(folder: Path, addresses: Addresses, accounting: Iterable[str] = 
 
 
 def _settings(folder: Path) -> list[str]:
-    user = getpass.getuser()
+    user = this_user()
     return [
         "ClusterName=throwaway",
         f"SlurmUser={user}",
         f"SlurmdUser={user}",
         "AuthType=auth/munge",
-        # cred_expire also is how long a requeued job waits; 120 s by default
-        f"AuthInfo=socket={folder / 'munge.sock'},cred_expire=5",
+        # cred_expire, in which a step must start, also is how long a requeued job waits; 120 s by default
+        f"AuthInfo=socket={folder / 'munge.sock'},cred_expire=10",
         "CredType=cred/munge",
         f"StateSaveLocation={folder / 'state'}",
         f"SlurmdSpoolDir={folder / 'spool'}/%n",

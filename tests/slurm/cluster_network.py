@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from cluster import NODES, SlurmCluster, find_program, missing_programs
-from cluster_files import Addresses, NodeAddress, free_ports, this_host
+from cluster_files import Addresses, NodeAddress, this_host
 
 ETHERNET, INFINIBAND = "10.99", "10.98"
 _NODE = """
@@ -27,8 +27,9 @@ def why_no_network() -> str | None:
     missing = missing_programs(("ip", "unshare", "nsenter"))
     if missing:
         return f"{', '.join(missing)} not found; apt-get install --no-install-recommends iproute2 util-linux"
-    tried = subprocess.run(["unshare", "-n", "-m", "-u", "true"], capture_output=True, text=True)
-    return None if tried.returncode == 0 else f"unshare does not work here: {tried.stderr.strip()}"
+    links = "ip link add mce type bridge && ip link add eth0 type veth peer name mce1"
+    tried = subprocess.run(["unshare", "-n", "-m", "-u", "sh", "-c", links], capture_output=True, text=True)
+    return None if tried.returncode == 0 else f"namespaces or bridges do not work here: {tried.stderr.strip()}"
 
 
 def _ip(*arguments: str, inside: int | None = None) -> bool:
@@ -52,7 +53,7 @@ class NetworkedCluster(SlurmCluster):
 
     def stop(self) -> None:
         super().stop()
-        for prefix in ("mce", "mci"):
+        for prefix in ("mci", "mce"):  # the lock last
             _ip("link", "del", f"{prefix}{self._number}")
 
     def address(self, node: str, network: str = ETHERNET) -> str:
@@ -69,12 +70,12 @@ class NetworkedCluster(SlurmCluster):
 
     def connections(self, node: str) -> set[tuple[str, str, int]]:
         """Established TCP connections of a node: its own address, the other's, and the other's port."""
-        tables = [Path(f"/proc/{self._daemons[node].pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
-        fields = [line.split() for table in tables for line in table.splitlines()[1:]]
+        tables = Path(f"/proc/{self._daemons[node].pid}/net").glob("tcp*")  # tcp6 is not there without IPv6
+        fields = [line.split() for table in tables for line in table.read_text().splitlines()[1:]]
         return {(_address(own), _address(other), _port(other)) for _, own, other, state, *_ in fields if state == "01"}
 
     def _addresses(self) -> Addresses:
-        controller, port = free_ports(2)
+        controller, port = self.reserve_ports(2)
         nodes = tuple(NodeAddress(name, name, self.address(name), port) for name in NODES)
         own = f"{ETHERNET}.{self._number}.254"
         hosts = ["127.0.0.1 localhost", f"{own} {this_host()}"]

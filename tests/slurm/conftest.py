@@ -1,4 +1,5 @@
-"""The Slurms of the tests: the plain one, started once; one with accounting; one whose nodes have networks."""
+"""The Slurms of the tests: the plain one, started once; one with accounting; one whose nodes have networks; a picky
+one."""
 
 import os
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 from cluster import SlurmCluster, missing_programs
 from cluster_database import AccountedCluster, missing_accounting
 from cluster_network import NetworkedCluster, why_no_network
+from cluster_picky import PickyCluster
 
 C = TypeVar("C", bound=SlurmCluster)
 
@@ -39,6 +41,14 @@ def networked_slurm() -> Iterator[NetworkedCluster]:
     if (why := why_no_network()) is not None:
         pytest.skip(why)
     with _running(NetworkedCluster()) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def picky_slurm() -> Iterator[PickyCluster]:
+    """One whose nodes can be made to fail at starting jobs, and which takes small arrays only."""
+    _need_slurm()
+    with _running(PickyCluster()) as cluster:
         yield cluster
 
 

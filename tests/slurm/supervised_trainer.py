@@ -4,7 +4,7 @@ lease, status, checkpoints and exit codes of a run as `mammut_clip.train` does, 
 `python supervised_trainer.py RUN`. A "step" is a hundredth of the run's samples and takes `step_seconds`. In the run's
 folder `behaviour` says what goes wrong: `crash`, `out-of-memory`, `bad-input`, `silent` (no sign of life any more),
 `die` (SIGKILL); with a number of samples after it, not before that point of the clock. `meet 4`: it waits until so many
-runs of the sweep have begun.
+runs of the sweep have begun. `hold`: it waits at 1 sample until it is told to stop, or no more to hold.
 """
 
 import json
@@ -23,7 +23,7 @@ from mammut_clip.runs.lease import hold_lease
 from mammut_clip.runs.records import Status
 from mammut_clip.train.interrupt import InterruptWatch
 
-FITS = 8
+FITS = 2
 """Pairs at a time that its "GPU" has room for, where it runs out of memory at all."""
 
 
@@ -68,7 +68,7 @@ def main_rank(run: RunDir, signals: InterruptWatch) -> int:
         try:
             for samples in range(samples + 1, run.config.total_samples + 1):  # noqa: B020
                 time.sleep(float(os.environ.get("STEP_SECONDS", "0.02")))
-                misbehave(run, samples)
+                misbehave(run, samples, signals)
                 if signals.received:
                     checkpoint(run, samples)
                     note(run, 0, signal.Signals(signals.received).name)
@@ -91,7 +91,7 @@ def checkpoint(run: RunDir, samples: int) -> None:
     (folder / "complete").write_text("{}")
 
 
-def misbehave(run: RunDir, samples: int) -> None:
+def misbehave(run: RunDir, samples: int, signals: InterruptWatch) -> None:
     file = run.path / "behaviour"
     what, _, at = (file.read_text().strip() if file.exists() else "").partition(" ")
     if not what or (samples < int(at or 0) and what != "meet"):
@@ -104,7 +104,10 @@ def misbehave(run: RunDir, samples: int) -> None:
         raise MemoryError(f"no room for more than {FITS} pairs")
     while what == "meet" and len(list(run.path.parent.glob("*/seen"))) < int(at):
         time.sleep(0.05)
+    while what == "hold" and file.exists() and not signals.received:
+        time.sleep(0.05)
     if what == "silent":
+        note(run, 0, "silent")
         os.kill(os.getpid(), signal.SIGSTOP)
     if what == "die":
         os.kill(os.getpid(), signal.SIGKILL)

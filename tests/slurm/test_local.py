@@ -13,7 +13,7 @@ from mammut_clip.slurm.local import LocalJob, submit_local
 LOCAL = load_cluster("local")
 
 
-def wait_until_ended(job: LocalJob, seconds: float = 20) -> None:
+def wait_until_ended(job: LocalJob, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while job.is_running:
         assert time.monotonic() < deadline, "the job does not end"

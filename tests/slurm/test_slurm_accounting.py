@@ -1,6 +1,5 @@
 """One sacct on a real Slurm with slurmdbd, of jobs that ended in many ways."""
 
-import getpass
 import os
 import subprocess
 import time
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 from cluster_database import AccountedCluster
+from cluster_files import this_user
 
 from mammut_clip.config.cluster import ClusterConfig
 from mammut_clip.slurm import control
@@ -97,12 +97,12 @@ def test_the_doctor_knows_what_the_user_may_do(accounted_slurm: AccountedCluster
         site = ClusterConfig(kind="slurm", time_limit_minutes=60, peak_tflops=1, efficiency=0.5, **values)
         return {finding.what: finding for finding in check_limits_of_user(site)}
 
-    accounted_slurm.ask("sacctmgr", "-i", "modify", "user", getpass.getuser(), "set", "maxsubmitjobs=3")
+    accounted_slurm.ask("sacctmgr", "-i", "modify", "user", this_user(), "set", "maxsubmitjobs=3")
     assert looked_at()["job limit"].advice.startswith("set limits.jobs: 3")
     assert looked_at(limits={"jobs": 3}).keys() == {"account"}
     assert looked_at(account="lba")["account"].verdict == "problem"
     assert looked_at(account="lab", qos="fast")["qos"].advice == "set qos to one of normal"
-    accounted_slurm.ask("sacctmgr", "-i", "modify", "user", getpass.getuser(), "set", "maxsubmitjobs=-1")
+    accounted_slurm.ask("sacctmgr", "-i", "modify", "user", this_user(), "set", "maxsubmitjobs=-1")
 
 
 def test_thousands_of_ids_are_one_call_and_no_answer_is_unknown(accounted_slurm: AccountedCluster) -> None:

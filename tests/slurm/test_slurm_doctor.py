@@ -22,7 +22,7 @@ COMMAND = (str(Path(sys.executable).with_name("mammut-clip")), "slurm", "doctor"
 
 def examine(folder: Path, *overrides: str, code: int = 0) -> dict[str, list[dict[str, Any]]]:
     """What was looked at -> its findings."""
-    done = subprocess.run([*COMMAND, "--json", *overrides], cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*COMMAND, "--json", *overrides], cwd=folder, capture_output=True, text=True, timeout=600)
     assert done.returncode == code, done.stdout + done.stderr
     told = json.loads(done.stdout)
     assert told["ok"] == (code == 0)
@@ -41,7 +41,7 @@ def left_over(folder: Path) -> list[Path]:
 
 
 def no_job_is_left() -> bool:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         queue = read_queue()
         if queue is not None and all(job.is_over for job in queue.values()):
@@ -75,10 +75,11 @@ def test_a_site_in_order_but_for_one_folder(slurm: SlurmCluster, tmp_path: Path)
     [scratch] = found["scratch"]
     assert scratch["found"].startswith(f"{tmp_path}/work: ")
     assert scratch["verdict"] in ("ok", "note")  # a note where this machine's disk is nearly full: test_doctor_findings
-    for what in ("programs", "controller", "arrays", "partition", "sbatch", "probe", "ranks", "cores", "meeting"):
+    for what in ("programs", "arrays", "partition", "sbatch", "probe", "ranks", "cores", "meeting"):
         assert [finding["verdict"] for finding in found[what]] == ["ok"], found[what]
     assert found["ranks"][0]["found"] == "2 started by srun: 1 on n1, 1 on n2"
-    for what in ("all_reduce", "gloo", "clocks", "signal", "requeue"):
+    assert "answers in" in found["controller"][0]["found"]
+    for what in ("controller", "all_reduce", "gloo", "clocks", "signal", "requeue"):  # a warning: this machine is busy
         assert found[what][0]["verdict"] in ("ok", "warning"), found[what]
     assert "restart 1" in found["requeue"][0]["found"]
     assert no_job_is_left()
@@ -146,14 +147,14 @@ def test_ctrl_c_cancels_the_probe(slurm: SlurmCluster, tmp_path: Path, held: boo
     process = subprocess.Popen(
         [*COMMAND, *(["sbatch_options=[--hold]"] if held else [])], cwd=tmp_path, stdout=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     wanted = {"PENDING"} if held else {"RUNNING"}
     if not held:
         while not any(job.state in wanted for job in (read_queue() or {}).values()):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == (3 if held else 130), output
     assert ("release" in output) == held
     assert no_job_is_left()

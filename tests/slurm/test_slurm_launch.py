@@ -79,7 +79,7 @@ def journal(root: Path) -> Journal:
     return Journal.open(launched(root).folder)
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 150) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -87,8 +87,8 @@ def wait_until(condition: Callable[[], Any], seconds: float = 150) -> None:
 
 
 def test_a_sweep_is_submitted_once_packed_and_finishes(slurm: SlurmCluster, tmp_path: Path, monkeypatch: Any) -> None:
-    plan = plan_of(1, 2, 3)
-    behave(tmp_path, plan, "sleep 4")
+    plan, go = plan_of(1, 2, 3), tmp_path / "go"
+    behave(tmp_path, plan, f"until {go}")
     first = start(plan, tmp_path)
     assert first.queued == ["seed1", "seed2", "seed3"]
     [job] = journal(tmp_path).jobs.values()
@@ -107,6 +107,7 @@ def test_a_sweep_is_submitted_once_packed_and_finishes(slurm: SlurmCluster, tmp_
     journal(tmp_path).file.write_text("".join(line for line in lines if '"taken"' not in line))
     assert start(plan, tmp_path).queued == first.queued
     assert journal(tmp_path).jobs == {job.id: job}
+    go.touch()
     done = start(plan, tmp_path, wait=True)
     assert done.finished == ["seed1", "seed2", "seed3"] and not done.queued and done.exit_code == 0
     assert starts(tmp_path) == {run_id: [job.id] for run_id in done.finished}
@@ -116,7 +117,7 @@ def test_a_sweep_is_submitted_once_packed_and_finishes(slurm: SlurmCluster, tmp_
 
 
 RACER = """
-import sys; sys.path.insert(0, {folder!r})
+import sys; sys.path[:] = {path!r}
 from pathlib import Path
 import test_slurm_launch as t
 print(t.start(t.plan_of(*range(1, 7), whole_nodes=False, per_job=1), Path({root!r})), flush=True)
@@ -124,13 +125,16 @@ print(t.start(t.plan_of(*range(1, 7), whole_nodes=False, per_job=1), Path({root!
 
 
 def test_of_two_launchers_at_once_one_submits(slurm: SlurmCluster, tmp_path: Path) -> None:
-    behave(tmp_path, plan_of(*range(1, 7)), "sleep 3")
-    script = RACER.format(folder=str(Path(__file__).parent), root=str(tmp_path))
+    wait_until(lambda: not slurm.ask("squeue", "-h").strip())  # of other tests
+    go = tmp_path / "go"
+    behave(tmp_path, plan_of(*range(1, 7)), f"until {go}")
+    script = RACER.format(path=sys.path, root=str(tmp_path))
     racers = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [racer.communicate(timeout=60)[0] for racer in racers]
+    said = [racer.communicate(timeout=300)[0] for racer in racers]
     assert all("6 in the queue" in words for words in said)
     assert len(journal(tmp_path).submissions) == 1 and len(journal(tmp_path).jobs) == 6  # one array
     assert len(slurm.ask("squeue", "-h", "--array").splitlines()) == 6
+    go.touch()
     result = follow(tmp_path)
     assert len(result.finished) == 6
     assert all(len(of_run) == 1 for of_run in starts(tmp_path).values())

@@ -32,7 +32,7 @@ for _ in range({rounds}):
     dist.all_reduce(values)
 told = {{"rank": process.rank, "address": os.environ["MASTER_ADDR"], "port": int(os.environ["MASTER_PORT"])}}
 Path(f"{{process.rank}}.json").write_text(json.dumps(told | {{"value": values[0].item()}}))
-deadline = time.monotonic() + 60
+deadline = time.monotonic() + 200
 while not Path("seen").exists():  # the test looks at our connections
     assert time.monotonic() < deadline, "nobody looks"
     time.sleep(0.05)
@@ -98,11 +98,11 @@ def seen(networked_slurm: NetworkedCluster, tmp_path_factory: pytest.TempPathFac
         submit = ["sbatch", f"--nodelist={','.join(CASES[name].nodes)}", "job.sh"]
         subprocess.run(submit, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     files = {name: [folder / f"{rank}.json" for rank in (0, 1)] for name, folder in folders.items()}
-    slurm.wait_for("the ranks", lambda: all(file.exists() for pair in files.values() for file in pair), seconds=90)
+    slurm.wait_for("the ranks", lambda: all(file.exists() for pair in files.values() for file in pair))
     connections = {name: slurm.connections(case.nodes[1]) for name, case in CASES.items()}
     for folder in folders.values():
         (folder / "seen").touch()
-    slurm.wait_for("the jobs to end", lambda: not slurm.ask("squeue", "-h").strip(), seconds=60)
+    slurm.wait_for("the jobs to end", lambda: not slurm.ask("squeue", "-h").strip())
     found = {}
     for name, case in CASES.items():
         sent = {key: count - before[name][key] for key, count in slurm.bytes_sent(case.nodes[1]).items()}

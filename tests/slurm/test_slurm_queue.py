@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from cluster import SlurmCluster
@@ -29,7 +30,7 @@ def queue() -> dict[str, QueuedJob]:
     return found
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, read_queue()
@@ -37,14 +38,14 @@ def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
 
 
 def test_one_call_shows_what_waits_what_runs_and_how_the_rest_ended(slurm: SlurmCluster) -> None:
-    array = submit("sleep 60", "--array=0-69%2", "--job-name=an array")
+    array = submit("sleep 600", "--array=0-69%2", "--job-name=an array")
     held = submit("true", "--hold", "--job-name=held|job, é")
     large = submit("true", "--nodes=9")
     late = submit("true", "--begin=now+1hour")
     long = submit("true", "--partition=short", "--time=30:00")
     good, bad, fault = submit("true"), submit("exit 3"), submit("kill -SEGV $$")
     unwritable = submit("true", "--output=/proc/nowhere")
-    running, again = submit("sleep 60"), submit("sleep 60", "--requeue", "--job-name=" + "long" * 40)
+    running, again = submit("sleep 600"), submit("sleep 600", "--requeue", "--job-name=" + "long" * 40)
     wait_for(lambda: queue()[running].state == queue()[again].state == "RUNNING")
     control.cancel([running, f"{array}_69"])
     slurm.ask("scontrol", "requeue", again)
@@ -75,8 +76,8 @@ def test_one_call_shows_what_waits_what_runs_and_how_the_rest_ended(slurm: Slurm
     wait_for(lambda: all(job.is_over for job in queue().values()))
 
 
-def test_jobs_are_released_kept_from_nodes_hurried_and_signalled(slurm: SlurmCluster) -> None:
-    script = "trap 'exit 7' USR1\nfor i in {1..600}; do sleep 0.1; done"
+def test_jobs_are_released_kept_from_nodes_hurried_and_signalled(slurm: SlurmCluster, tmp_path: Path) -> None:
+    script = f"trap 'exit 7' USR1\ntouch {tmp_path}/$SLURM_JOB_ID\nwhile true; do sleep 0.1; done"
     first, second = submit(script, "--hold"), submit(script, "--hold", "--begin=now+1hour")
     assert control.exclude_nodes([first, second], ["n1", "n3"]) == ""
     assert control.release([first, second]) == ""
@@ -84,7 +85,7 @@ def test_jobs_are_released_kept_from_nodes_hurried_and_signalled(slurm: SlurmClu
     wait_for(lambda: queue()[first].state == queue()[second].state == "RUNNING")
     assert {queue()[first].nodes, queue()[second].nodes} <= {"n2", "n4"}
     assert "no longer pending" in control.exclude_nodes([first], ["n1"])
-    time.sleep(0.3)  # until bash has set its trap
+    wait_for(lambda: all((tmp_path / job).exists() for job in (first, second)))  # its trap is set
     assert control.send_signal([first, second], "USR1") == ""
     wait_for(lambda: [queue()[job].exit_code for job in (first, second)] == [7, 7])
     assert control.cancel([first, "999999"]) == ""

@@ -26,7 +26,7 @@ from pathlib import Path
 folder = Path(sys.argv[1])
 told = {key: os.environ.get(key) for key in ("CUDA_VISIBLE_DEVICES", "SLURM_CPUS_ON_NODE", "OF_THE_STEP")}
 (folder / f"{sys.argv[2]}.json").write_text(json.dumps(told))
-deadline = time.monotonic() + 20
+deadline = time.monotonic() + 120
 while len(list(folder.glob("*.json"))) < int(sys.argv[3]):  # all at once, or never
     assert time.monotonic() < deadline, "the others do not begin"
     time.sleep(0.05)
@@ -48,7 +48,7 @@ ranks[process.rank] = 1 + process.local_rank
 dist.all_reduce(ranks)
 told = {key: os.environ.get(key) for key in ("MASTER_ADDR", "CUDA_VISIBLE_DEVICES", "SLURM_NODEID", "OMP_NUM_THREADS")}
 (folder / f"began-{process.rank}").touch()
-deadline = time.monotonic() + 60
+deadline = time.monotonic() + 120
 while len(signals) < to_come:
     assert time.monotonic() < deadline, "no signal comes"
     time.sleep(0.05)
@@ -75,7 +75,7 @@ def run_job(slurm: SlurmCluster, cluster: ClusterConfig, shape: Shape, body: lis
     script = folder / "job.sh"
     script.write_text("\n".join(["#!/bin/bash", options, more, *exports, *body, "echo ended with $? > ended", ""]))
     job = slurm.ask("sbatch", "--parsable", str(script)).strip()  # its --wait looks every half minute only
-    slurm.wait_for("the job to end", lambda: not slurm.ask("squeue", "-h", "-j", job).strip(), seconds=120)
+    slurm.wait_for("the job to end", lambda: not slurm.ask("squeue", "-h", "-j", job).strip(), seconds=300)
     files = [folder / "output", *folder.glob("*.log")]
     logs = "\n".join(f"{file}:\n{file.read_text()}" for file in files if file.exists())
     assert (folder / "ended").read_text() == "ended with 0\n", logs

@@ -28,7 +28,7 @@ if dist.is_initialized():
 told = {key: os.environ.get(key) for key in ("MASTER_ADDR", "MASTER_PORT", "SLURM_NODEID", "SLURM_JOB_ID")}
 told |= {key: getattr(process, key) for key in ("rank", "world_size", "local_rank", "local_world_size")}
 Path(f"{name}-{process.rank}.json").write_text(json.dumps(told | {"ranks": ranks.tolist()}))
-deadline = time.monotonic() + 60
+deadline = time.monotonic() + 200
 while other and not Path(f"{other[0]}-0.json").exists():  # the group lives on until the other step has its own
     assert time.monotonic() < deadline, "the other step does not begin"
     time.sleep(0.05)
@@ -49,6 +49,7 @@ srun -N1 -n1 {python} task.py one
 wait $batch
 srun -N2 -n2 bash -c '{python} -m torch.distributed.run --nnodes 2 --nproc-per-node 1 \\
     --node-rank $SLURM_NODEID --master-addr 127.0.0.1 --master-port $((10000 + SLURM_JOB_ID % 20000)) task.py torchrun'
+touch done
 """
 
 
@@ -58,8 +59,12 @@ def told(slurm: SlurmCluster, tmp_path_factory: pytest.TempPathFactory) -> dict[
     folder = tmp_path_factory.mktemp("steps")
     (folder / "task.py").write_text(TASK)
     (folder / "job.sh").write_text(STEPS.format(python=sys.executable))
-    done = subprocess.run(["sbatch", "--wait", "job.sh"], cwd=folder, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr + (folder / "output").read_text()
+    submitted = subprocess.run(
+        ["sbatch", "--parsable", "job.sh"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    job = submitted.stdout.strip()  # sbatch --wait looks every half minute only
+    slurm.wait_for("the job to end", lambda: not slurm.ask("squeue", "-h", "-j", job).strip(), seconds=500)
+    assert (folder / "done").exists(), (folder / "output").read_text()
     found: dict[str, list[dict[str, Any]]] = {}
     for file in sorted(folder.glob("*.json")):
         found.setdefault(file.name.split("-")[0], []).append(json.loads(file.read_text()))

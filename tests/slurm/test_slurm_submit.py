@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from cluster import SlurmCluster
-from cluster_files import free_ports
 
 from mammut_clip.config.cluster import ClusterConfig
 from mammut_clip.config.errors import InputError
@@ -48,7 +47,7 @@ def telling(folder: Path, name: str) -> Task:
 
 
 def empty(slurm: SlurmCluster) -> None:
-    slurm.wait_for("the queue to empty", lambda: not slurm.ask("squeue", "-h").strip(), seconds=60)
+    slurm.wait_for("the queue to empty", lambda: not slurm.ask("squeue", "-h").strip())
 
 
 def test_an_array_runs_each_job_with_its_own_tasks(
@@ -91,7 +90,7 @@ def test_a_job_submits_the_next(slurm: SlurmCluster, tmp_path: Path) -> None:
     tend += [cluster.model_dump_json(), str(sweep)]
     outer = JobRequest(Shape(2, 1, 2), (Task("outer", "evaluate", str(inner), ("-c", "pass"), 2, 1.0),))
     submit(cluster, [outer, outer], sweep_dir=sweep, number=1, policy=POLICY, tend=tend)
-    slurm.wait_for("the inner job", (inner / "seen.json").exists, seconds=60)
+    slurm.wait_for("the inner job", (inner / "seen.json").exists)
     seen = json.loads((inner / "seen.json").read_text())
     assert (seen["SLURM_JOB_NUM_NODES"], seen["CUDA_VISIBLE_DEVICES"]) == ("1", "0")
     assert "SLURM_ARRAY_TASK_ID" not in seen
@@ -104,8 +103,8 @@ def test_a_job_submits_the_next(slurm: SlurmCluster, tmp_path: Path) -> None:
     ("values", "said"),
     [
         ({"partition": "nosuch"}, "invalid partition specified: nosuch"),
-        ({"partition": "short"}, "at most 1 minutes"),
-        ({"time_limit_minutes": 100}, r"\(the default one\) runs jobs for at most 60 minutes"),
+        ({"partition": "short"}, "partition short allows 1 at most"),
+        ({"time_limit_minutes": 100}, "the default partition allows 60 at most"),
         ({"constraint": "nosuch"}, "Invalid feature"),
         ({"exclude_nodes": ["zz9"]}, "Invalid node name"),
         ({"gpus_per_node": 9, "cores_per_node": 9}, "node configuration is not available"),
@@ -145,7 +144,7 @@ def test_a_controller_that_is_away_is_no_refusal(
 ) -> None:
     conf = tmp_path / "slurm.conf"
     lines = [line for line in slurm.conf.read_text().splitlines() if not line.startswith("SlurmctldPort")]
-    conf.write_text("\n".join([*lines, f"SlurmctldPort={free_ports(1)[0]}", "MessageTimeout=2", ""]))
+    conf.write_text("\n".join([*lines, f"SlurmctldPort={slurm.reserve_ports(1)[0]}", "MessageTimeout=2", ""]))
     monkeypatch.setenv("SLURM_CONF", str(conf))
     with pytest.raises(SlurmAwayError, match="does not answer"):
         submit(

@@ -25,7 +25,7 @@ from mammut_clip.slurm.task import JobRequest, Shape, SubmittedJob, Task
 pytestmark = pytest.mark.slurm
 
 TRAINER = Path(__file__).with_name("supervised_trainer.py")
-PATIENCE = 120
+PATIENCE = 300
 """Seconds; nothing depends on how long it takes."""
 POLICY = SweepPolicy(crashes=3, backoff_seconds=0.2, stalls=10)
 
@@ -118,11 +118,13 @@ def test_a_node_is_shared_and_what_fails_does_not_keep_the_others_from_their_end
     assert len(gpus) == 4, "each has a GPU of its own"
     assert kinds(crashing) == ["crash"] * 3
     assert {end.error for end in read_ends(crashing.ends_file)} == {"told to crash"}
+    assert all("told to crash" in Path(end.log or "").read_text() for end in read_ends(crashing.ends_file))
     assert kinds(wrong) == ["bad_input"]
-    assert kinds(large) == ["out_of_memory", "out_of_memory", "done"]
+    assert kinds(large) == [*["out_of_memory"] * 4, "done"], "halvings do not count towards the cap"
+    assert [end.micro_batch for end in read_ends(large.ends_file)] == [32, 16, 8, 4, None]
     adjustments = Adjustments.of(large)
     assert adjustments is not None
-    assert adjustments.micro_batch_size == 8
+    assert adjustments.micro_batch_size == 2
     assert kinds(left) == ["cancelled"]
     assert tended.read_text() == "once"
     assert len([end for run in well for end in read_ends(run.ends_file) if end.job == job.id]) == 4
@@ -137,15 +139,17 @@ def test_the_time_limits_signal_reaches_every_rank_and_the_element_alone_goes_on
     slurm: SlurmCluster, tmp_path: Path
 ) -> None:
     sweep = tmp_path / "limited"
-    runs = [make_run(sweep, name, samples=150) for name in ("one", "other")]
+    runs = [make_run(sweep, name, "hold") for name in ("one", "other")]
     requests = [JobRequest(Shape(2, 1, 2), (training(run, 2),)) for run in runs]
     other, job = submit(
         cluster(), requests, sweep_dir=sweep, number=1, policy=POLICY
     )  # the last one has the array's id
     run = runs[1]
-    wait_for(lambda: len(seen(run, "start")) == 2 and run.status.samples_seen == 0, job)
-    wait_for(lambda: run.status.state == "running", job)
+    wait_for(lambda: all(len(seen(one, "start")) == 2 and one.status.state == "running" for one in runs), job)
     slurm.ask("scancel", "--signal=USR1", "--batch", job.id)
+    wait_for(lambda: len(seen(run, "SIGUSR1")) == 2, job)
+    for one in runs:
+        (one.path / "behaviour").unlink()
     wait_for(lambda: len(seen(run, "start")) == 4, job)
     first, second = seen(run, "start")[:2], seen(run, "start")[2:]
     assert {row["SLURM_JOB_ID"] for row in first} == {row["SLURM_JOB_ID"] for row in second}

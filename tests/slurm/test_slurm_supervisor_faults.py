@@ -75,7 +75,7 @@ def test_a_training_that_gives_no_sign_of_life_is_begun_again(slurm: SlurmCluste
     sweep = tmp_path / "silent"
     run = make_run(sweep, "a-run", "silent")
     job = run_alone(sweep, run, Shape(1, 1, 1), silent_minutes=0.3)
-    wait_for(lambda: moves(run, 1), job)
+    wait_for(lambda: len(seen(run, "silent")) == 1, job)
     (run.path / "behaviour").unlink()
     wait_for(lambda: has_ended(job), job)
     ends = read_ends(run.ends_file)

@@ -66,7 +66,7 @@ LAW = {
     "frontier": {"method": "all"},
     "form": "power",
     "held_out": {"largest": 1},
-    "bootstrap": {"method": "residual", "count": 100, "seed": 0},
+    "bootstrap": {"method": "residual", "count": 400, "seed": 0},
 }
 
 

@@ -55,14 +55,14 @@ class Job:
         self.until(lambda: not self._pids(), seconds)
         return code
 
-    def until(self, condition: Callable[[], bool], seconds: float = 120, every: float = 0.01) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 300, every: float = 0.01) -> None:
         """Return once `condition` holds. Raises AssertionError, with what the job printed, where it takes too long."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not in {seconds:g} s:\n{self.text[-4000:]}"
             time.sleep(every)
 
-    def until_running(self, condition: Callable[[], bool], seconds: float = 120, every: float = 0.01) -> None:
+    def until_running(self, condition: Callable[[], bool], seconds: float = 300, every: float = 0.01) -> None:
         """The same of a condition that a job must meet before it ends."""
         self.until(lambda: condition() or not self.is_running, seconds, every)
         assert self.is_running, f"it has ended:\n{self.text[-4000:]}"

@@ -33,7 +33,7 @@ def run_with(make_run: MakeRun, max_rate: float) -> RunDir:
     count=st.integers(0, 5000),
     rate=st.sampled_from([0.0, 0.01, 0.05, 0.5, 1.0]),
 )
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_the_share_of_damage_decides(make_run: MakeRun, samples: int, count: int, rate: float) -> None:
     run = run_with(make_run, rate)
     count = min(count, samples)

@@ -163,7 +163,7 @@ def test_two_ranks_stop_together(tmp_path: Path, shards: Path) -> None:
     }
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "mammut_clip.train", "toy", *(f"{key}={value}" for key, value in values.items())]
-    done = subprocess.run([*command, "--runs", str(tmp_path)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, "--runs", str(tmp_path)], capture_output=True, text=True, timeout=600)
     assert "exitcode  : 2" in done.stderr, done.stderr[-4000:]
     run = RunDir(tmp_path / "single" / "stopped")
     assert run.status.state == "failed"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,7 @@ from mammut_clip.data.toy_shards import write_toy_train
 from mammut_clip.distributed import Process
 from mammut_clip.runs.layout import RunDir
 from mammut_clip.train import open_data
+from ports import reserved_port
 
 MakeRun = Callable[..., RunDir]
 SHARDS = 5
@@ -58,11 +58,9 @@ def _rank(rank: int, port: int, run: str) -> None:
 @pytest.mark.distributed
 def test_others_get_signs_of_life_until_the_index_is_there(make_run: MakeRun, unindexed: Path) -> None:
     run = make_run(data={"train": str(unindexed), "workers": 0})
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     forking()
-    mp.start_processes(_rank, (port, str(run.path)), nprocs=2, start_method="forkserver")
+    with reserved_port() as port:
+        mp.start_processes(_rank, (port, str(run.path)), nprocs=2, start_method="forkserver")
     found = [json.loads((run.path / f"{rank}.json").read_text()) for rank in range(2)]
     assert found[0]["heard"] == found[1]["heard"] == [False] * SHARDS + [True]
     assert found[0]["positions"] == list(range(0, 32, 2))

@@ -27,6 +27,7 @@ BOTH = {"every": 32, "wandb_project": "test", "wandb_mode": "offline", "tensorbo
 @pytest.fixture(autouse=True)
 def quiet_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB__SERVICE_WAIT", "300")  # its own process may be slow to start
     monkeypatch.delenv("WANDB_MODE", raising=False)
 
 
@@ -68,8 +69,13 @@ def killed_attempt(run: RunDir, start: int, end: int, loss: float, flushed: bool
     env = os.environ | {"PYTHONPATH": paths, "WANDB__TRANSACTION_LOG_FLUSH_INTERVAL": "0.1"}
     if not flushed:
         env["WANDB__TRANSACTION_LOG_FLUSH_INTERVAL"] = "1000"
-    done = subprocess.run([sys.executable, "-c", code, str(run.path)], env=env, capture_output=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code, str(run.path)], env=env, capture_output=True, timeout=300)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+def another_second() -> None:
+    """TensorBoard reads files in the order of the seconds in their names, then of numbers as text (9 after 10)."""
+    time.sleep(1.1)
 
 
 def wandb_files(run: RunDir) -> list[Path]:
@@ -116,8 +122,9 @@ def expected_losses(**ends: int) -> list[tuple[int, float]]:
 def test_tensorboard_shows_what_metrics_hold_after_a_kill_and_two_resumes(make_run: MakeRun) -> None:
     run = make_run(logging={"every": 32, "tensorboard": True})
     killed_attempt(run, 0, 160, loss=1.0)
-    time.sleep(1.1)  # TensorBoard reads files in the order of the seconds in their names, then of process numbers
+    another_second()
     attempt(run, 64, 96, loss=2.0, completed=False)
+    another_second()
     attempt(run, 96, 256, loss=3.0)
     assert in_metrics(run) == in_tensorboard(run) == expected_losses(first=64, second=96)
 
@@ -139,6 +146,7 @@ def test_rows_that_were_written_but_not_handed_over_come_with_the_next_attempt(m
     attempt(run, 0, 64, loss=1.0)
     for samples in (96, 128, 160):  # the process died between metrics.jsonl and the others
         metrics.append(run.metrics_file, row(samples, 2.0))
+    another_second()
     attempt(run, 128, 192, loss=3.0)
     expected = [(32, 1.0), (64, 1.0), (96, 2.0), (128, 2.0), (160, 3.0), (192, 3.0)]
     assert in_metrics(run) == in_wandb(run) == in_tensorboard(run) == expected

@@ -264,7 +264,7 @@ def hub() -> Iterator[Hub]:
 
 def verdict_of(link: Link, own: Report) -> str:
     """What rank 0 announces to a rank that answers it; fails where nothing comes for long."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for order in link.receive():
             if order.verdict is not None:
@@ -289,7 +289,7 @@ def test_a_lost_connection_is_heard_of_though_a_forked_worker_lives_on(hub: Hub)
 def test_strangers_are_sent_away_and_change_nothing(hub: Hub) -> None:
     failing, other = (Link(hub.meeting, report(rank)) for rank in range(2))
     for words in (b"GET / HTTP/1.1\r\n\r\n", b'{"secret": "guessed"}\n', b"[1]\n", b"x" * 200_000):
-        with closing(socket.create_connection(("127.0.0.1", hub.meeting.port), timeout=20)) as stranger:
+        with closing(socket.create_connection(("127.0.0.1", hub.meeting.port), timeout=120)) as stranger:
             try:
                 stranger.sendall(words)
                 assert stranger.recv(1) == b""  # rank 0 hangs up
@@ -309,29 +309,29 @@ from mammut_clip.train.watch import Limits, Watch
 
 folder = Path(sys.argv[1])
 limits = Limits(turn=0.1, grace=0.5)
-with Watch(Process(0, 1, 0, torch.device("cpu")), 1.5, folder / "log", (folder / "status").write_text, limits) as watch:
+with Watch(Process(0, 1, 0, torch.device("cpu")), 4.0, folder / "log", (folder / "status").write_text, limits) as watch:
     for step in range(20):
         watch.at(64 * step, "computing")
         time.sleep(0.1)
     with watch.paused("evaluating"):
-        time.sleep(2.5)
+        time.sleep(6)
     try:
         raise OSError("a passing error")
     except OSError as error:
         watch.failed(error)
         print(watch.first_failure(), flush=True)
-with Watch(Process(0, 1, 0, torch.device("cpu")), 1.5, folder / "log", (folder / "status").write_text, limits) as watch:
+with Watch(Process(0, 1, 0, torch.device("cpu")), 4.0, folder / "log", (folder / "status").write_text, limits) as watch:
     watch.at(1280, "waiting for data")
     time.sleep(600)
 """
 
 
 def test_one_process_alone_has_the_limit_for_a_step_that_hangs(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", ALONE, tmp_path], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", ALONE, tmp_path], capture_output=True, text=True, timeout=300)
     host = socket.gethostname()
     assert done.returncode == 1
     assert done.stdout == f"rank 0 on host {host}: OSError: a passing error\n"
-    sentence = rf"nothing has moved for 2 s: rank 0 on host {host} \(pid \d+\) is waiting for data at 1,280 samples"
+    sentence = rf"nothing has moved for 4 s: rank 0 on host {host} \(pid \d+\) is waiting for data at 1,280 samples"
     assert re.fullmatch(sentence, (tmp_path / "status").read_text())
     assert re.fullmatch(f"error: {sentence}", done.stderr.splitlines()[-1])
     for text in (done.stderr, (tmp_path / "log").read_text()):

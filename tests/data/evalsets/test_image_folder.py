@@ -52,7 +52,7 @@ def test_classes_and_order_are_torchvisions(tmp_path: Path, level: str) -> None:
 names = st.text(st.sampled_from("aB1-_ é"), min_size=1, max_size=4).map(lambda text: "x" + text)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     files=st.sets(
         st.tuples(names, st.lists(names, max_size=2).map(tuple), names, st.sampled_from([".jpg", ".PNG"])), min_size=1

@@ -1,11 +1,15 @@
 """Real servers on this machine for the tests of remote shards: the web, and S3."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from http.server import ThreadingHTTPServer
 
 import pytest
 from shard_servers import WebServer, handler_of
+
+for name in ("NO_PROXY", "no_proxy"):  # where the machine reaches the web through a proxy
+    os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
 
 
 @pytest.fixture

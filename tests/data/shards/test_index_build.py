@@ -146,7 +146,7 @@ class Builder:
 
     def finish(self) -> int:
         """The number of shards it found."""
-        out, errors = self.process.communicate(timeout=120)
+        out, errors = self.process.communicate(timeout=300)
         assert self.process.returncode == 0, errors
         return int(out)
 
@@ -168,11 +168,11 @@ def test_a_builder_that_is_stopped_is_continued(tmp_path: Path, sign: signal.Sig
         time.sleep(0.01)
     # Ctrl-C reaches all processes of a terminal; kill -9 only the one it names.
     os.killpg(builder.process.pid, sign) if sign == signal.SIGINT else builder.process.kill()
-    _, errors = builder.process.communicate(timeout=60)
+    _, errors = builder.process.communicate(timeout=300)
     assert builder.process.returncode == (130 if sign == signal.SIGINT else -sign)
     assert "Traceback" not in errors
     with pytest.raises(ProcessLookupError):
-        for _ in range(1000):  # the workers end, too
+        for _ in range(6000):  # the workers end, too
             os.killpg(builder.process.pid, 0)
             time.sleep(0.01)
     (tmp_path / "go").touch()

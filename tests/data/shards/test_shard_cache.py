@@ -73,7 +73,7 @@ def wait_for(condition: Callable[[], bool], processes: list[Any]) -> None:
         time.sleep(0.01)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(ranges)
 def test_reads_are_the_files_bytes_and_come_over_the_network_once(
     web: WebServer, folder: Path, wanted: list[tuple[int, int]]
@@ -152,7 +152,10 @@ def test_the_least_recently_used_copies_go(urls: list[str], folder: Path, monkey
     assert len(list(folder.glob("*.lock"))) == 3 + 1  # those of what is gone went too; one is for the folder
 
 
-def test_a_copy_is_used_again_only_every_few_seconds(urls: list[str], folder: Path) -> None:
+def test_a_copy_is_used_again_only_every_few_seconds(
+    urls: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "_TOUCH_SECONDS", 600.0)
     storage = cached(folder)
     storage.read(urls[0], [(0, 1)])
     copy = next(folder.glob("*-0.tar"))

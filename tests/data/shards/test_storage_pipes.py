@@ -32,7 +32,7 @@ def runs(folder: Path) -> int:
     return (folder / "runs").read_text().count("\n") if (folder / "runs").exists() else 0
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(ranges)
 def test_reads_are_the_commands_output(url: str, wanted: list[tuple[int, int]]) -> None:
     assert ShardStorage().read(url, wanted) == [DATA[start:stop] for start, stop in wanted]

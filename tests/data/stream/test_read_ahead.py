@@ -50,7 +50,7 @@ class Bench:
         return ReadAhead(self.reader, self.order, positions, soon=soon, ahead=ahead, stuck_after=stuck_after)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     start=st.integers(0, 1500),
     step=st.integers(1, 9),

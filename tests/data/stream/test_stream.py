@@ -84,7 +84,7 @@ def test_pictures_belong_to_captions(reference: tuple[torch.Tensor, torch.Tensor
     assert torch.equal(green * 251 + red, reference[1][:, 0])
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     counts=st.lists(st.integers(1, 30), min_size=1, max_size=6),
     second=st.none() | st.lists(st.integers(1, 20), min_size=1, max_size=4),
@@ -249,7 +249,7 @@ stream = open_train_stream(config, ClipTokenizer(77), image_size=8, seed=3, glob
 batches = stream.batches(0, 24_000)
 next(batches)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -24,8 +24,8 @@ def release_held(journal: Journal, waiting: Mapping[str, QueuedJob]) -> list[str
     """
     held = [job.id for job in waiting.values() if is_launch_failure(job) and job.id not in journal.released]
     if held:
+        release(held)  # again, if this process ends before the next line, which does no harm
         journal.release(held)
-        release(held)
     return held
 
 

@@ -136,7 +136,7 @@ class Attempt:
             attempt=status.attempts if status.attempts > self._attempts_before else None,
             results=max(0, _results(self.task) - self._results_before),
             nodes=nodes if judgement.kind == "node_failure" else None,
-            log=str(self._logs[0]) if self.began else None,
+            log=next(map(str, self._logs), None),
         )
 
     def _signal(self, number: int) -> None:

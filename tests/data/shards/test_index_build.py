@@ -232,6 +232,28 @@ def test_many_processes_that_add_read_and_merge_at_once_lose_nothing(tmp_path: P
     assert index_files(tmp_path) == [INDEX_NAME]
 
 
+def test_a_merge_that_ends_and_one_that_begins_while_it_is_read_hide_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = tmp_path / INDEX_NAME
+    write_index(part_of(main), [entry_of(1)])
+    reads = []
+
+    def listed(_: Path) -> list[str]:
+        """When it is first listed, what was a part shortly before is the main file, and is a part again after that."""
+        names = index_files(tmp_path)
+        if not reads:
+            (tmp_path / names[0]).rename(main)
+            names = index_files(tmp_path)
+            main.rename(part_of(main))
+        reads.append(names)
+        return names
+
+    monkeypatch.setattr("mammut_clip.data.shards.index_files._listed", listed)
+    assert [list(file.shards) for file in read_all(main)] == [["00001.tar"]]
+    assert len(reads) == 2
+
+
 known = st.tuples(st.sampled_from("ab"), st.sampled_from(Depth), st.integers(1, 100))
 """Version of a shard, what is known of it, when that was found."""
 
@@ -283,6 +305,21 @@ def as_nobody() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def test_an_index_in_a_folder_that_cannot_be_listed_is_read(caplog: pytest.LogCaptureFixture) -> None:
+    with TemporaryDirectory() as name:  # pytest's folders are closed to others
+        folder = Path(name)
+        write_index(folder / INDEX_NAME, [entry_of(1)])
+        folder.chmod(0o311)
+        with as_nobody():
+            assert [list(file.shards) for file in read_all(folder / INDEX_NAME)] == [["00001.tar"]]
+        folder.chmod(0o700)
+        (folder / INDEX_NAME).chmod(0)
+        folder.chmod(0o755)
+        with as_nobody():
+            assert read_all(folder / INDEX_NAME) == []
+    assert caplog.text.count("is passed over") == 1
 
 
 def test_where_the_folder_cannot_be_written_the_users_cache_holds_the_index(

@@ -159,12 +159,15 @@ def part_of(main: Path) -> Path:
 def read_all(main: Path) -> list[IndexFile]:
     """The main file, if there is one, and all its parts; what is damaged is passed over with a warning."""
     for _ in range(_TRIES):
-        before = _identity(main)
-        # In this order: a merge makes a part of the main file first of all.
-        found, complete = _read_each([main] if before else [])
-        parts, parts_complete = _read_each(_parts(main))
-        if complete and parts_complete and _identity(main) == before:
-            break  # nobody merged meanwhile
+        before = _mark_of(main)
+        found, complete = _read_each([main] if before is not None else [])
+        names = _listed(main)
+        parts, parts_complete = _read_each(_parts(main, names))
+        # What was main once never is again. So the main file that was read was main when the names were listed or,
+        # without one, none was listed: a merge may have put one there and another taken it away, before and after.
+        same = (main.name in names) == (before is not None) and _mark_of(main) == before
+        if complete and parts_complete and same:
+            break
     return found + parts
 
 
@@ -175,7 +178,7 @@ def merge(main: Path, gone: Callable[[Collection[str]], set[str]]) -> None:
     """
     with suppress(OSError):
         main.rename(part_of(main))  # so that it is not overwritten by somebody else who merges, nor theirs by ours
-    found, _ = _read_each(_parts(main), remove_damaged=True)
+    found, _ = _read_each(_parts(main, _listed(main)), remove_damaged=True)
     best: dict[str, Located] = {}
     for file in found:
         for name, located in file.shards.items():
@@ -203,13 +206,16 @@ def preferred(one: Located | None, other: Located) -> Located:
     return deeper._replace(entry=deeper.entry._replace(found_at=later.entry.found_at))
 
 
-def _parts(main: Path) -> list[Path]:
+def _listed(main: Path) -> list[str]:
+    """The names in its folder, as of one moment."""
     try:
-        with os.scandir(main.parent) as listing:
-            names = [entry.name for entry in listing]
+        return sorted(path.name for path in main.parent.iterdir())
     except OSError:
-        return []
-    return [main.with_name(n) for n in sorted(names) if n.startswith(f"{main.name}.") and n.endswith(".part")]
+        return [main.name] if _exists(main) else []
+
+
+def _parts(main: Path, names: list[str]) -> list[Path]:
+    return [main.with_name(n) for n in names if n.startswith(f"{main.name}.") and n.endswith(".part")]
 
 
 def _read_each(paths: list[Path], remove_damaged: bool = False) -> tuple[list[IndexFile], bool]:
@@ -233,12 +239,20 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _mark_of(path: Path) -> bytes | None:
+    """What tells a file from all others; None: there is none."""
     try:
-        state = path.stat()
+        with path.open("rb") as file:
+            return file.read(_MARK)
     except OSError:
-        return None
-    return state.st_ino, state.st_mtime_ns
+        return b"" if _exists(path) else None  # another user's, say
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # in a folder that is closed to us
+        return False
 
 
 def _mapped(file: BinaryIO, offset: int, count: int) -> Rows:

@@ -9,6 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+_LARGE = 1e15
+"""Numbers from here on have more digits than a float is exact to."""
+
 
 def print_rows(rows: Sequence[dict[str, Any]], title: str | None = None) -> None:
     """One line per mapping, one column per key, numbers to the right; rows with other keys get a table of their own."""
@@ -31,7 +34,7 @@ def _keys(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+        return f"{value:,.0f}" if 1000 <= abs(value) < _LARGE else f"{value:,.4g}"
     return "" if value is None else str(value)
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mammut_clip.config.fit import LawSpec
+
 LAWS = {"clip": (3.0, 500.0, -0.20), "mammut": (7.5, 800.0, -0.30), "cap": (6.0, 900.0, -0.25)}
 """Family -> a, b, c of error = a (gflops + b)^c."""
 SCALES = {"S": 0.05, "M": 0.3, "L": 1.8}
@@ -48,3 +50,17 @@ def made_up_results(
                         }
                         rows += [run | at | {"task": t, "metric": m, "value": 1 - error} for t, m in measured]
     return pd.DataFrame(rows)
+
+
+def made_up_law(**changes: Any) -> LawSpec:
+    """A spec for them: the best checkpoint of each cell, a form that fits."""
+    values: dict[str, Any] = {
+        "task": "toy_pairs",
+        "metric": "acc1",
+        "unit": "accuracy",
+        "form": "saturation_no_floor",
+        "residuals": "log",
+        "frontier": {"method": "best_per_cell"},
+        "bootstrap": {"count": 400},
+    }
+    return LawSpec.model_validate(values | changes)

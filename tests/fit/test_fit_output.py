@@ -3,14 +3,12 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
-from made_up_sweep import made_up_results
+from made_up_sweep import made_up_law, made_up_results
 
 from mammut_clip.config.errors import InputError
-from mammut_clip.config.fit import LawSpec
 from mammut_clip.fit import run_spec, to_csv, to_latex, to_markdown
 from mammut_clip.fit.law_outputs import law_outputs
 from mammut_clip.fit.output import Outputs, check_folder, write_outputs
@@ -18,26 +16,12 @@ from mammut_clip.fit.style import LIGHT, new_figure
 from mammut_clip.fit.tables import Table, with_error
 
 
-def spec(**changes: Any) -> LawSpec:
-    values: dict[str, Any] = {
-        "task": "toy_pairs",
-        "metric": "acc1",
-        "unit": "accuracy",
-        "form": "saturation_no_floor",
-        "residuals": "log",
-        "frontier": {"method": "best_per_cell"},
-        "bootstrap": {"count": 400},
-        "title": "a_b & c",
-    }
-    return LawSpec.model_validate(values | changes)
-
-
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """One report, made and written twice."""
     folders = [tmp_path_factory.mktemp("fit") / name for name in ("one", "two")]
     for folder in folders:
-        run_spec(spec(held_out={"largest": 2}, ask=[3e6, 1e7]), made_up_results(), folder)
+        run_spec(made_up_law(title="a_b & c", held_out={"largest": 2}, ask=[3e6, 1e7]), made_up_results(), folder)
     return folders[0], folders[1]
 
 
@@ -76,7 +60,7 @@ def test_json_and_points_say_what_was_fitted(written: tuple[Path, Path]) -> None
 
 
 def test_predictions_are_those_of_the_estimate() -> None:
-    report = run_spec(spec(ask=[3e6, 1e3]), made_up_results())
+    report = run_spec(made_up_law(title="a_b & c", ask=[3e6, 1e3]), made_up_results())
     table = law_outputs(report).tables["predictions"]
     assert [row[0] for row in table.rows] == ["clip", "clip", "mammut", "mammut"]
     for row in table.rows:
@@ -93,7 +77,7 @@ def test_predictions_are_those_of_the_estimate() -> None:
 
 def test_only_what_there_is_is_written(tmp_path: Path) -> None:
     """No held-out points, no question, one group: no empty tables, no comparison."""
-    run_spec(spec(groups=["clip"]), made_up_results(), tmp_path)
+    run_spec(made_up_law(title="a_b & c", groups=["clip"]), made_up_results(), tmp_path)
     stems = {p.stem for p in tmp_path.iterdir()}
     assert stems.isdisjoint({"held_out", "predictions", "comparison", "comparison_verdicts"})
 
@@ -125,7 +109,7 @@ def test_a_folder_that_cannot_be_is_said_before_the_work(tmp_path: Path) -> None
 
 
 def test_laws_of_an_average_say_their_share() -> None:
-    report = run_spec(spec(form="average", groups=["clip"]), made_up_results())
+    report = run_spec(made_up_law(title="a_b & c", form="average", groups=["clip"]), made_up_results())
     (row,) = law_outputs(report).tables["laws"].rows
     (group,) = report.groups
     weight = max(m.weight for m in group.fitted.members)

@@ -1,20 +1,19 @@
 """The figures of laws: what is told apart, in grey and by the colour-blind too, and what is drawn where."""
 
 from itertools import combinations, pairwise
-from typing import Any
 
 import numpy as np
 import pytest
-from made_up_sweep import made_up_results
+from made_up_sweep import made_up_law, made_up_results
 from matplotlib.colors import to_hex
 
-from mammut_clip.config.fit import LawSpec
 from mammut_clip.fit import FitReport, run_spec
 from mammut_clip.fit.figures import law_figure
 from mammut_clip.fit.points_figure import has_points_figure, points_figure, sample_colors, shapes
 from mammut_clip.fit.regions import Regions, figure_end
 from mammut_clip.fit.style import DARK, LIGHT, LINES, MARKERS, Theme, slots
 
+BINS = {"method": "bins", "bin_factor": 4}
 # Machado et al. 2009, full dichromacy, on linear RGB.
 SIGHT = {
     "normal": np.eye(3),
@@ -40,20 +39,7 @@ def lab(rgb: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def report() -> FitReport:
-    return run_spec(spec(held_out={"largest": 2}, ask=[5e6]), made_up_results())
-
-
-def spec(**changes: Any) -> LawSpec:
-    values: dict[str, Any] = {
-        "task": "toy_pairs",
-        "metric": "acc1",
-        "unit": "accuracy",
-        "form": "saturation_no_floor",
-        "residuals": "log",
-        "frontier": {"method": "bins", "bin_factor": 4},
-        "bootstrap": {"count": 400},
-    }
-    return LawSpec.model_validate(values | changes)
+    return run_spec(made_up_law(frontier=BINS, held_out={"largest": 2}, ask=[5e6]), made_up_results())
 
 
 def test_groups_differ_in_more_than_colour() -> None:
@@ -96,7 +82,7 @@ def test_regions_follow_the_held_out_points(report: FitReport) -> None:
         x = np.sort(group.points["x"].unique())
         assert fitted[1] == held[0] == group.law.fit.x.max() < x[-2]
         assert held[1] == beyond[0] == x[-1] and beyond[1] == reach
-    bare = run_spec(spec(), made_up_results())
+    bare = run_spec(made_up_law(frontier=BINS), made_up_results())
     assert all(Regions.of(g, 1e9).stretches()[1] == (s, s) for g in bare.groups for s in [g.estimate.x_range[1]])
 
 
@@ -122,7 +108,8 @@ def test_the_law_figure_shows_all_of_a_report(report: FitReport) -> None:
 
 def test_a_law_without_spare_points_has_no_band() -> None:
     bare = run_spec(
-        spec(form="power", filters=[{"column": "samples_seen", "one_of": [4000, 1024000]}]), made_up_results()
+        made_up_law(frontier=BINS, form="power", filters=[{"column": "samples_seen", "one_of": [4000, 1024000]}]),
+        made_up_results(),
     )
     groups = [g for g in bare.groups if g.law.fit.degrees_of_freedom < 1]
     axes = law_figure(bare).axes[0]
@@ -155,5 +142,5 @@ def test_a_model_has_one_shape_in_all_groups(report: FitReport) -> None:
 
 
 def test_tables_without_models_have_no_figure_of_them() -> None:
-    bare = run_spec(spec(checkpoints="final"), made_up_results().drop(columns="model"))
+    bare = run_spec(made_up_law(frontier=BINS, checkpoints="final"), made_up_results().drop(columns="model"))
     assert not has_points_figure(bare)

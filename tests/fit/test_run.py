@@ -9,60 +9,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_sweep import LAWS, made_up_law, made_up_results
 
 from mammut_clip.config.errors import InputError
-from mammut_clip.config.fit import Choice, Filter, LawSpec
+from mammut_clip.config.fit import Choice, Filter
 from mammut_clip.fit import Procedure, fit_law_csv, run_spec
 
-LAWS = {"clip": (3.0, 500.0, -0.20), "mammut": (7.5, 800.0, -0.30)}
+LARGEST = {"largest": 2}
 
 
-def results(noise: float = 0.01, seed: int = 0) -> pd.DataFrame:
-    """Two families, three models, five budgets, two checkpoints each, two metrics; errors follow LAWS."""
-    rng = np.random.default_rng(seed)
-    rows: list[dict[str, Any]] = []
-    for family, (a, b, c) in LAWS.items():
-        for m, gflops in enumerate((0.05, 0.3, 1.8)):
-            for budget in (4_000, 16_000, 64_000, 256_000, 1_024_000):
-                scatter = np.exp(rng.normal(0, noise))
-                for samples in (budget // 2, budget):
-                    compute = gflops * samples
-                    error = min(1.0, a * (compute + b) ** c * scatter * (1.2 if samples < budget else 1.0))
-                    for metric, value in (("acc1", 1 - error), ("acc5", 1 - error / 2)):
-                        rows.append(
-                            {
-                                "run": f"{family}-{m}-{budget}",
-                                "family": family,
-                                "model": f"{family}-{m}",
-                                "samples_seen": budget,
-                                "checkpoint_samples": samples,
-                                "gflops_paper": compute,
-                                "gflops_exact": 3 * compute,
-                                "task": "toy_pairs",
-                                "metric": metric,
-                                "value": value,
-                            }
-                        )
-    return pd.DataFrame(rows)
-
-
-def spec(**changes: Any) -> LawSpec:
-    values: dict[str, Any] = {
-        "task": "toy_pairs",
-        "metric": "acc1",
-        "unit": "accuracy",
-        "form": "saturation_no_floor",
-        "residuals": "log",
-        "held_out": {"largest": 2},
-        "frontier": {"method": "best_per_cell"},
-        "bootstrap": {"count": 400},
-    }
-    return LawSpec.model_validate(values | changes)
+def results() -> pd.DataFrame:
+    """Of two families and two metrics."""
+    table = made_up_results(measured=(("toy_pairs", "acc1"), ("toy_pairs", "acc5")))
+    return table.assign(value=table["value"].where(table["metric"] == "acc1", (1 + table["value"]) / 2))
 
 
 def test_held_out_runs_are_not_seen_and_are_predicted() -> None:
     table = results()
-    report = run_spec(spec(), table)
+    report = run_spec(made_up_law(held_out=LARGEST), table)
     assert [c.removed for c in report.counts] == [0, 0, 60, 30]
     for group in report.groups:
         largest = np.sort(group.points["x"])[-2:]
@@ -77,16 +41,16 @@ def test_held_out_runs_are_not_seen_and_are_predicted() -> None:
     # What the held-out runs measured must not reach the law.
     spoiled = table.copy()
     spoiled.loc[spoiled["gflops_paper"] >= 1e6, "value"] = 0.01
-    again = run_spec(spec(), spoiled)
+    again = run_spec(made_up_law(held_out=LARGEST), spoiled)
     assert [g.law.params for g in again.groups] == [g.law.params for g in report.groups]
 
 
 def test_comparison_finds_the_family_that_is_ahead() -> None:
     """mammut's law is the higher one below 9e3 GFLOPs and the lower one above."""
-    report = run_spec(spec(held_out=None), results())
+    report = run_spec(made_up_law(), results())
     (pair,) = report.comparisons
     (crossing,) = pair.inside
-    gap = [a * (crossing.x + b) ** c for a, b, c in LAWS.values()]
+    gap = [a * (crossing.x + b) ** c for a, b, c in (LAWS["clip"], LAWS["mammut"])]
     assert gap[0] == pytest.approx(gap[1], rel=0.02)
     assert [s.ahead for s in pair.stretches] == ["clip", None, "mammut"]
     assert pair.stretches[1].start < crossing.x < pair.stretches[1].end
@@ -101,56 +65,56 @@ def test_comparison_finds_the_family_that_is_ahead() -> None:
     [({"above": 5e5}, 1), ({"fraction": 0.2}, 3), ({"largest": 1}, 1), ({"largest": 4}, 4)],
 )
 def test_ways_to_hold_out(held_out: dict[str, float], count: int) -> None:
-    report = run_spec(spec(held_out=held_out), results())
+    report = run_spec(made_up_law(held_out=held_out), results())
     assert [len(g.held_out) for g in report.groups] == [count, count]
 
 
 def test_units_give_the_same_law() -> None:
     table = results()
-    accuracy = run_spec(spec(), table)
-    percent = run_spec(spec(unit="percent"), table.assign(value=table["value"] * 100))
-    error = run_spec(spec(unit="error"), table.assign(value=1 - table["value"]))
+    accuracy = run_spec(made_up_law(), table)
+    percent = run_spec(made_up_law(unit="percent"), table.assign(value=table["value"] * 100))
+    error = run_spec(made_up_law(unit="error"), table.assign(value=1 - table["value"]))
     for other in (percent, error):
         for one, two in zip(accuracy.groups, other.groups, strict=True):
             assert two.law.params == pytest.approx(one.law.params, rel=1e-6)
     with pytest.raises(InputError, match="is it percent"):
-        run_spec(spec(), table.assign(value=table["value"] * 100))
+        run_spec(made_up_law(), table.assign(value=table["value"] * 100))
 
 
 def test_compute_may_be_counted_in_flop() -> None:
     """All that a spec says and all that comes out is in GFLOP."""
     table = results()
     asked = {"ask": (1e6,), "held_out": {"above": 5e5}, "filters": ({"column": "gflops_paper", "below": 1e12},)}
-    one = run_spec(spec(**asked), table)
-    two = run_spec(spec(**asked, compute_unit="FLOP"), table.assign(gflops_paper=table["gflops_paper"] * 1e9))
+    one = run_spec(made_up_law(**asked), table)
+    two = run_spec(made_up_law(**asked, compute_unit="FLOP"), table.assign(gflops_paper=table["gflops_paper"] * 1e9))
     for mine, other in zip(one.groups, two.groups, strict=True):
         assert other.law.params == pytest.approx(mine.law.params, rel=1e-6)
         assert [r.x for r in other.held_out] == pytest.approx([r.x for r in mine.held_out])
     text = table.assign(gflops_paper=table["gflops_paper"].astype(object))
     text.loc[text.index[2], "gflops_paper"] = "many"
     with pytest.raises(InputError, match=r"gflops_paper is not a finite number: row 2 \(many\)"):
-        run_spec(spec(compute_unit="FLOP"), text)
+        run_spec(made_up_law(compute_unit="FLOP"), text)
     with pytest.raises(ValueError, match="belongs to an x of compute"):
-        spec(compute_unit="FLOP", x="samples_seen")
+        made_up_law(compute_unit="FLOP", x="samples_seen")
 
 
 def test_all_checkpoints_count_compute_to_the_checkpoint() -> None:
-    report = run_spec(spec(checkpoints="all", held_out=None, frontier={"method": "all"}), results())
+    report = run_spec(made_up_law(checkpoints="all", frontier={"method": "all"}), results())
     assert [g.law.n for g in report.groups] == [30, 30]
     assert set(report.groups[0].points["samples_seen"]) == set(report.groups[0].points["checkpoint_samples"])
-    by_samples = run_spec(spec(x="samples_seen", held_out=None), results())
+    by_samples = run_spec(made_up_law(x="samples_seen"), results())
     assert by_samples.x_label == "samples seen" and by_samples.groups[0].points["x"].max() == 1_024_000
 
 
 def test_filters_report_what_they_removed() -> None:
     filters = (
         Filter(column="samples_seen", at_least=16_000),
-        Filter(column="model", one_of=("clip-0", "clip-1", "mammut-1")),
+        Filter(column="model", one_of=("clip_S", "clip_M", "mammut_M")),
     )
-    report = run_spec(spec(filters=filters, held_out=None), results())
+    report = run_spec(made_up_law(filters=filters), results())
     assert [(c.step, c.removed) for c in report.counts[3:5]] == [
         ("samples_seen >= 16000", 60 // 5),
-        ("model in clip-0, clip-1, mammut-1", 48 // 2),
+        ("model in clip_S, clip_M, mammut_M", 48 // 2),
     ]
 
 
@@ -191,7 +155,7 @@ def _nan(t: pd.DataFrame) -> pd.DataFrame:
 def test_bad_input_is_named(change: dict[str, Any], spoil: Any, said: str) -> None:
     table = results() if spoil is None else spoil(results())
     with pytest.raises(InputError) as caught:
-        run_spec(spec(**change), table)
+        run_spec(made_up_law(**({"held_out": LARGEST} | change)), table)
     assert said in str(caught.value)
 
 
@@ -245,7 +209,7 @@ def test_a_law_of_columns_says_what_its_parameters_hide(tmp_path: Path) -> None:
 
 def test_groups_may_be_numbers() -> None:
     table = results().assign(width=lambda t: t["family"].map({"clip": 64, "mammut": 128}))
-    report = run_spec(spec(group="width", groups=("128",), bootstrap={"count": 400}), table)
+    report = run_spec(made_up_law(group="width", groups=("128",), bootstrap={"count": 400}), table)
     assert [g.name for g in report.groups] == ["128"] and set(report.groups[0].points["family"]) == {"mammut"}
 
 

@@ -1,27 +1,21 @@
 """The command line as a user meets it: exit codes, messages, and JSON that is alone on standard output."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from commands import run_command
 from mammut_clip.config.run import FORMAT
 from mammut_clip.data.toy_shards import write_toy_evals, write_toy_train
 from small_disk import resize, small_disk
 
 
-def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mammut_clip.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=600)
-
-
 def refused(*arguments: str | Path, cwd: Path | None = None) -> str:
     """The message of a command that must end with exit code 2, no traceback, and nothing on standard output."""
-    done = run(*arguments, cwd=cwd)
+    done = run_command(*arguments, cwd=cwd)
     assert done.returncode == 2, (done.returncode, done.stderr)
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
@@ -29,7 +23,7 @@ def refused(*arguments: str | Path, cwd: Path | None = None) -> str:
 
 
 def printed(*arguments: str | Path) -> Any:
-    done = run(*arguments, "--json")
+    done = run_command(*arguments, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -79,7 +73,7 @@ def test_train_eval_caption_and_status(tiny: list[str], data: Path, tmp_path: Pa
 
 
 def test_print_config_is_complete_and_trains_as_it_is(tiny: list[str], tmp_path: Path) -> None:
-    done = run("train", *tiny, "--print-config")
+    done = run_command("train", *tiny, "--print-config")
     config = yaml.safe_load(done.stdout)
     assert config["model"]["architecture"]["family"] == "mammut"
     assert config["samples_seen"] == "128"

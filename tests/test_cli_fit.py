@@ -1,12 +1,13 @@
 """`mammut-clip fit` as a user meets it: what is printed, what is written, exit codes, and messages for bad input."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+
+from commands import run_command
 
 X = [10.0**e for e in range(2, 12)]
 SPEC = """
@@ -19,10 +20,9 @@ bootstrap: {count: 400}
 """
 
 
-def run(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mammut_clip.cli", "fit", *map(str, arguments)]
+def run(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> CompletedProcess[str]:
     surroundings = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"} | environment
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, env=surroundings)
+    return run_command("fit", *arguments, cwd=cwd, environment=surroundings)
 
 
 def printed(*arguments: str | Path, code: int = 0, **more: Any) -> Any:

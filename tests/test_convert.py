@@ -1,8 +1,6 @@
 """Converted weights: open_clip loads them and computes the same; read back they are the same bits."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import mammut_clip
+from commands import run_command
 from mammut_clip.config.errors import InputError
 from mammut_clip.config.files import find_file
 from mammut_clip.config.load import load_config
@@ -306,13 +305,14 @@ def test_weights_alone_do_not_say_which_model_they_are_of(tmp_path: Path) -> Non
 
 
 def test_on_the_command_line(run: RunDir, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mammut_clip.cli", "convert", str(run.path), "--out", str(tmp_path / "out")]
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    command = ["convert", run.path, "--out", tmp_path / "out"]
+    done = run_command(*command, "--json")
+    assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["parameters"] == sum(p.numel() for p in mammut_clip.create_model(tmp_path / "out").parameters())
     assert (document["model"], document["family"]) == ("mammut_toy-XS", "mammut")
     assert set(map(Path, document["written"])) == set((tmp_path / "out").iterdir())
-    again = subprocess.run(command, capture_output=True, text=True)
+    again = run_command(*command)
     assert (again.returncode, again.stdout) == (2, "")
     assert again.stderr == f"error: {tmp_path / 'out'}: exists already, and nothing is overwritten; " + (
         "remove it, or give another --out\n"

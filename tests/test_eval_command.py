@@ -20,8 +20,9 @@ from mammut_clip.convert import convert
 from mammut_clip.data.toy_shards import write_toy_evals, write_toy_train
 from mammut_clip.distributed import Process
 from mammut_clip.eval_command import Request, Summary, run_request
+from mammut_clip.eval_targets import RunTarget
 from mammut_clip.evals.training import evaluation_callback
-from mammut_clip.runs.layout import RunDir
+from mammut_clip.runs.layout import Checkpoint, RunDir
 from mammut_clip.runs.records import EvalRecord
 from mammut_clip.train.trainer import Trainer
 
@@ -115,6 +116,30 @@ def test_a_run_without_a_checkpoint_alone(data: Path, tmp_path: Path) -> None:
     empty = RunDir.create(tmp_path, config_of(data))
     with pytest.raises(InputError, match="no complete checkpoint yet"):
         evaluate(empty.path, data=data)
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_a_checkpoint_that_is_removed_before_its_turn(
+    run: RunDir, data: Path, monkeypatch: pytest.MonkeyPatch, every: bool
+) -> None:
+    """Training removes checkpoints, also those that were listed and wait. Of every one that is fine; the last one is
+    owed."""
+    listed = RunTarget.checkpoints
+
+    def list_and_remove(target: RunTarget, *, every: bool) -> list[Checkpoint]:
+        found = listed(target, every=every)
+        target.run.remove_checkpoint(found[0])
+        return found
+
+    monkeypatch.setattr(RunTarget, "checkpoints", list_and_remove)
+    said: list[str] = []
+    summary = evaluate(run.path, data=data, said=said, all_checkpoints=every)
+    if every:
+        assert summary.problems == []
+        assert said == ["a-run@64: this checkpoint was removed meanwhile"]
+        assert set(run.evals) == {(128, task) for task in TASKS}
+    else:
+        assert [line.partition(":")[0] for line in summary.problems] == ["a-run@128"]
 
 
 def test_a_damaged_checkpoint_is_named_and_the_others_are_evaluated(run: RunDir, data: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -204,10 +205,16 @@ def collect(
     as_json: Json = False,
 ) -> None:
     """The results table and the laws of a sweep, made anew from what its runs hold now."""
-    from mammut_clip.sweep.stored import find_sweep
+    from mammut_clip.runs.layout import SweepDir
+    from mammut_clip.sweep.stored import find_sweep, stored_file
+    from mammut_clip.sweep.turn import COLLECT_PATIENCE_SECONDS, collecting
     from mammut_clip.sweep_collect import collect as make
 
-    collected = make(find_sweep(folder, runs), law)
+    path = find_sweep(folder, runs)
+    sweep = SweepDir(path)
+    # While a job's end makes the same of newer runs, this would put back what is older.
+    with collecting(sweep, COLLECT_PATIENCE_SECONDS) if stored_file(sweep).is_file() else nullcontext():
+        collected = make(path, law)
     _print_json(collected.to_json_dict()) if as_json else print(collected)
 
 

@@ -52,6 +52,11 @@ class Request:
     threads: int | None = None
     device: str | None = None
 
+    @property
+    def every_checkpoint(self) -> bool:
+        """Whether all that there are of a run are meant, not its last one."""
+        return self.all_checkpoints or self.follow is not None
+
 
 @dataclass
 class Summary:
@@ -139,8 +144,7 @@ class _Session:
             if isinstance(target, ModelTarget):
                 yield self._job(target, None, Outcome(target.point))
                 continue
-            every = self._request.all_checkpoints or self._request.follow is not None
-            checkpoints = on_main(partial(target.checkpoints, every=every))
+            checkpoints = on_main(partial(target.checkpoints, every=self._request.every_checkpoint))
             if not checkpoints and self._request.follow is None:
                 self._no_checkpoint(target, alone=len(targets) == 1)
             for checkpoint in checkpoints:
@@ -173,11 +177,20 @@ class _Session:
             except InputError as error:
                 if not isinstance(job.target, RunTarget):
                     raise
+                if self._was_removed(job.target, job.checkpoint):
+                    self._say(f"{name_of(job.outcome.point)}: this checkpoint was removed meanwhile")
+                    return
                 self.summary.unreadable[name_of(job.outcome.point)] = str(error)
                 return
             evaluate(subject, job.left, job.outcome, report)
         write_averages(self._suite.averages, job.outcome)
         self.summary.outcomes.append(job.outcome)
+
+    def _was_removed(self, target: RunTarget, checkpoint: Checkpoint | None) -> bool:
+        """Whether one of every checkpoint is gone since they were listed: training keeps the last ones only."""
+        if checkpoint is None or target.only is not None or not self._request.every_checkpoint:
+            return False
+        return on_main(lambda: not checkpoint.path.exists())
 
     def _subject(self, job: _Job) -> Subject:
         precision = self._request.precision or "fp32"

@@ -20,7 +20,7 @@ from mammut_clip.config.quantity import format_quantity
 from mammut_clip.config.run import RunConfig
 from mammut_clip.runs import branch as branches
 from mammut_clip.runs.branch import create_branch, parse_point
-from mammut_clip.runs.layout import RunDir
+from mammut_clip.runs.layout import Checkpoint, RunDir
 from mammut_clip.runs.lease import RunIsLockedError, hold_lease
 from mammut_clip.runs.marker import COMPLETE_MARKER, Marker
 from mammut_clip.runs.records import Lineage, Manifest
@@ -329,6 +329,40 @@ def test_only_one_process_makes_a_branch(tmp_path: Path) -> None:
     with hold_lease(run.lock_file), pytest.raises(RunIsLockedError):
         branch(parent, 1000, "20%")
     assert branch(parent, 1000, "20%") == run
+
+
+def test_of_two_branches_that_are_made_under_one_name_at_once_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = make_parent(tmp_path)
+
+    def late(lock: Path) -> Any:
+        monkeypatch.setattr(branches, "hold_lease", hold_lease)
+        branch(parent, 1000, "20%", "name=x")
+        return hold_lease(lock)
+
+    monkeypatch.setattr(branches, "hold_lease", late)
+    with pytest.raises(ConfigError, match="another name"):
+        branch(parent, 300, "50%", "name=x")
+    run = RunDir(tmp_path / "s" / "x")
+    assert [one.samples_seen for one in run.checkpoints] == [1000]
+
+
+def test_it_is_found_again_where_the_parent_prunes_at_the_same_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = make_parent(tmp_path)
+    run = branch(parent, 1000, "20%")
+    real = Checkpoint.damage
+
+    def damage(checkpoint: Checkpoint) -> str | None:
+        if checkpoint.path.is_relative_to(parent.path):
+            parent.remove_checkpoint(checkpoint)
+        return real(checkpoint)
+
+    monkeypatch.setattr(Checkpoint, "damage", damage)
+    assert branch(parent, 1000, "20%") == run
+    assert not parent.checkpoint(1000).path.exists()
 
 
 def test_it_goes_on_with_its_parents_samples_and_tokenizer(tmp_path: Path) -> None:

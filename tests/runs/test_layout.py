@@ -1,9 +1,12 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from mammut_clip.config.errors import ConfigError, InputError
 from mammut_clip.config.run import RunConfig
+from mammut_clip.runs import layout
 from mammut_clip.runs.layout import COMPLETE_MARKER, RunDir, SweepDir
 from mammut_clip.runs.marker import Marker
 from mammut_clip.runs.records import EvalRecord, Status
@@ -19,6 +22,36 @@ def test_the_same_config_finds_its_run_again(tmp_path: Path, config: RunConfig, 
 def test_another_config_under_the_same_name_is_refused(tmp_path: Path, config: RunConfig, run: RunDir) -> None:
     with pytest.raises(ConfigError, match=r"seed = 7: this run exists with 0"):
         RunDir.create(tmp_path, config.model_copy(update={"seed": 7}))
+
+
+def test_of_two_configs_that_are_created_under_one_name_at_once_one_is_refused(
+    tmp_path: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = config.model_copy(update={"seed": 7})
+    real = layout.to_yaml
+
+    def meanwhile(mine: RunConfig) -> str:
+        monkeypatch.setattr(layout, "to_yaml", real)
+        RunDir.create(tmp_path, other)
+        return real(mine)
+
+    monkeypatch.setattr(layout, "to_yaml", meanwhile)
+    with pytest.raises(ConfigError, match=r"seed = 0: this run exists with 7"):
+        RunDir.create(tmp_path, config)
+    assert RunDir.create(tmp_path, other).config == other
+    assert [path.name for path in (tmp_path / "s" / "a-run").iterdir()] == ["config.yaml"]
+
+
+def test_without_hard_links_a_run_is_created_too(
+    tmp_path: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", no_links)
+    run = RunDir.create(tmp_path, config)
+    assert run.config == config
+    assert [path.name for path in run.path.iterdir()] == ["config.yaml"]
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -11,13 +11,15 @@ import threading
 import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mammut_clip.config.errors import InputError
 from mammut_clip.runs import holder as holders
-from mammut_clip.runs.holder import Holder, is_gone, this_process
+from mammut_clip.runs import lease as leases
+from mammut_clip.runs.holder import Holder, is_gone, is_running_here, this_process
 from mammut_clip.runs.lease import LeaseLostError, RunIsLockedError, _Newcomer, hold_lease, is_leased
 from mammut_clip.runs.lease_files import numbers
 
@@ -168,6 +170,49 @@ def test_a_process_that_died_elsewhere_is_waited_for_and_then_followed(
     assert numbers(lock) == [6]
 
 
+def test_a_newcomer_that_is_suspended_after_a_look_does_not_follow_a_living_holder(
+    lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    living, now, looks = record(lock, lease_seconds=60), [0.0], []
+    real = leases.newest
+
+    def newest(path: Path) -> Any:
+        found = real(path)
+        looks.append(found)
+        if len(looks) == 2:  # an hour passes before it thinks about what it saw; the holder goes on
+            now[0] += 3600
+            record(lock, **living.model_dump() | {"renewals": living.renewals + 360})
+        return found
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep, clock_gettime=time.clock_gettime)
+    monkeypatch.setattr(leases, "newest", newest)
+    monkeypatch.setattr(leases, "time", clock)
+    with pytest.raises(RunIsLockedError, match="process 4711 on n7"), hold_lease(lock):
+        pass
+    assert len(looks) == 3
+    assert numbers(lock) == [1]
+
+
+def test_what_is_left_of_a_process_that_gave_the_lease_back_may_write_no_more(lock: Path) -> None:
+    with hold_lease(lock) as lease:
+        lease.check()
+    with pytest.raises(LeaseLostError, match="given it back"):
+        lease.check()
+
+
+def test_a_process_may_have_any_name() -> None:
+    own = Path("/proc/self/comm")
+    before = own.read_bytes()
+    own.write_bytes(b"\xff")
+    try:
+        assert is_running_here(this_process(60))
+    finally:
+        own.write_bytes(before.rstrip(b"\n"))
+
+
 def test_a_suspended_process_loses_the_lease_and_does_not_take_it_back(lock: Path) -> None:
     other = Process(lock, 4)
     assert other.says() == "held"
@@ -228,7 +273,8 @@ def test_a_record_that_is_cut_off_counts_for_one_lease(lock: Path) -> None:
     assert not is_leased(lock)
 
 
-def test_one_that_removes_the_files_by_hand_ends_the_lease(lock: Path) -> None:
+def test_one_that_removes_the_files_by_hand_ends_the_lease(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "_CHECK_SECONDS", 3600.0)
     with hold_lease(lock) as lease:
         lock.with_name("lock.1").unlink()
         lease.check()  # has looked a moment ago

@@ -1,10 +1,12 @@
+from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from mammut_clip.config.errors import InputError
-from mammut_clip.runs import metrics, table
+from mammut_clip.runs import known_rows, metrics, table
 from mammut_clip.runs.layout import RunDir, SweepDir
 from mammut_clip.runs.records import EvalRecord, Manifest, Status
 
@@ -40,6 +42,31 @@ def test_one_row_per_run_checkpoint_task_and_metric(run: RunDir) -> None:
 
 def test_a_run_without_results_adds_no_rows(run: RunDir) -> None:
     assert table.collect(SweepDir(run.path.parent)).empty
+
+
+def test_a_result_that_is_being_written_does_no_harm(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish(run)
+    unfinished = run.eval_file(256, "toy_pairs").with_name(".other.json.1.tmp")
+    unfinished.touch()
+    real = known_rows._entries
+
+    def entries(folder: Path) -> Any:
+        found = real(folder)
+        if folder == unfinished.parent and unfinished.exists():
+            unfinished.rename(run.eval_file(256, "other"))
+        return found
+
+    monkeypatch.setattr(known_rows, "_entries", entries)
+    assert "toy_pairs" in set(table.collect(SweepDir(run.path.parent))["task"])
+
+
+def test_a_run_that_finishes_while_its_rows_are_made_is_in_one_state(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(run)
+    states = chain([Status(state="running")], repeat(Status(state="finished")))
+    monkeypatch.setattr(RunDir, "status", property(lambda _: next(states)))
+    assert {(row["state"], row["task"]) for row in table.rows_of(run)} == {("running", "toy_pairs")}
 
 
 def test_an_unreadable_table_is_named(tmp_path: Path) -> None:

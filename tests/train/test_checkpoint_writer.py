@@ -1,6 +1,7 @@
 """Saving while training goes on: what is written is what was there, and what goes wrong is raised, once."""
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -136,6 +137,26 @@ def test_a_process_that_has_lost_the_run_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(CheckpointWriteError, match="LostError: another process has taken it over"), writer:
         writer.save(64)
     assert not run.checkpoints_folder.exists()
+
+
+def test_a_process_that_loses_the_run_while_it_writes_leaves_alone_what_the_next_one_writes(tmp_path: Path) -> None:
+    run = run_with(tmp_path)
+    theirs, calls = run.checkpoints_folder / ".64.unfinished" / "theirs", []
+
+    def may_write() -> None:
+        calls.append(None)
+        if len(calls) == 2:  # all is written and waits for its marker: the next process began from an older checkpoint
+            shutil.rmtree(theirs.parent)
+            theirs.parent.mkdir()
+            theirs.touch()
+        if len(calls) > 1:
+            raise RuntimeError("another process has taken it over")
+
+    case = Case(run)
+    writer = CheckpointWriter(run, case.model, case.optimizer, ONE, may_write)
+    with pytest.raises(CheckpointWriteError, match="another process has taken it over"), writer:
+        writer.save(64)
+    assert theirs.exists()
 
 
 def test_an_error_of_the_training_is_not_hidden_and_what_is_under_way_is_finished(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """What the watch concludes from what ranks report, and its wires; several real processes: tests/distributed."""
 
+import json
 import multiprocessing
 import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,15 +14,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mammut_clip.train.watch import Limits
+from mammut_clip.distributed import Process
+from mammut_clip.train.watch import Limits, Watch
 from mammut_clip.train.watch.hub import Hub
 from mammut_clip.train.watch.judge import Judge
 from mammut_clip.train.watch.link import Link
 from mammut_clip.train.watch.report import Order, Report, Reports, describe_ended, describe_hang, name_ranks
-from mammut_clip.train.watch.wire import ENDED
+from mammut_clip.train.watch.wire import ENDED, encode
 
 LIMITS = Limits()
 HANG_AFTER = 600.0
@@ -271,7 +275,7 @@ def verdict_of(link: Link, own: Report) -> str:
                 link.leave(replace(own, leaving=True), 5.0)
                 return order.verdict
             if order.answer:
-                link.send(own)
+                link.send(lambda: own)
         time.sleep(0.01)
     raise AssertionError("no verdict")
 
@@ -295,9 +299,64 @@ def test_strangers_are_sent_away_and_change_nothing(hub: Hub) -> None:
                 assert stranger.recv(1) == b""  # rank 0 hangs up
             except (ConnectionResetError, BrokenPipeError):
                 pass  # before it has read all
-    failing.send(replace(report(0), failure="rank 0: ValueError: x"))
+    failing.send(lambda: replace(report(0), failure="rank 0: ValueError: x"))
     failing.leave(replace(report(0), failure="rank 0: ValueError: x", leaving=True), 5.0)
     assert verdict_of(other, report(1)) == "rank 0: ValueError: x"
+
+
+def test_a_goodbye_behind_other_words_is_heard_though_that_rank_has_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rank 0 was held up for longer than one that leaves waits for it."""
+    go_on, real = threading.Event(), Hub._turn
+    monkeypatch.setattr(Hub, "_turn", lambda hub: go_on.wait(300) and real(hub))
+    with closing(Hub(2, HANG_AFTER, replace(LIMITS, settle=0.3, goodbye=1.0))) as hub:
+        with closing(socket.create_connection(("127.0.0.1", hub.meeting.port), timeout=120)) as leaving:
+            words = [*[vars(report(1))] * 3, vars(replace(report(1), leaving=True))]
+            leaving.sendall(b"".join(map(encode, [{"secret": hub.meeting.secret}, *words])))
+        go_on.set()
+        staying = Link(hub.meeting, report(0))
+        failed = replace(report(0), failure="rank 0: ValueError: x")
+        staying.send(lambda: failed)
+        assert verdict_of(staying, failed) == "rank 0: ValueError: x"
+
+
+def test_what_comes_after_a_goodbye_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watching thread parts while the main thread says something."""
+    go_on, real = threading.Event(), Hub._turn
+    monkeypatch.setattr(Hub, "_turn", lambda hub: go_on.wait(300) and real(hub))
+    with closing(Hub(2, HANG_AFTER, replace(LIMITS, settle=0.3, goodbye=1.0))) as hub:
+        with closing(socket.create_connection(("127.0.0.1", hub.meeting.port), timeout=120)) as leaving:
+            words = [vars(report(1)), vars(replace(report(1), leaving=True)), vars(report(1))]
+            leaving.sendall(b"".join(map(encode, [{"secret": hub.meeting.secret}, *words])))
+        go_on.set()
+        staying = Link(hub.meeting, report(0))
+        failed = replace(report(0), failure="rank 0: ValueError: x")
+        staying.send(lambda: failed)
+        assert verdict_of(staying, failed) == "rank 0: ValueError: x"
+
+
+def test_what_a_rank_says_does_not_arrive_behind_what_it_says_later(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watching thread gives a sign of life while the main thread begins to load a library."""
+    watch, sent, real = Watch(Process(1, 2, 1, torch.device("cpu")), HANG_AFTER), [], Watch._report
+
+    def pause() -> None:
+        watch._paused = True
+        watch._say()
+
+    def made(of: Watch) -> Report:
+        found = real(of)
+        if threading.current_thread() is beat:
+            main.start()
+            main.join(0.3)  # it has spoken, or waits for its turn
+        return found
+
+    watch._link = Link(hub.meeting, report(1))
+    monkeypatch.setattr(watch._link._wire, "send", lambda line: sent.append(json.loads(line)["paused"]))
+    monkeypatch.setattr(Watch, "_report", made)
+    beat, main = threading.Thread(target=watch._say), threading.Thread(target=pause)
+    beat.start()
+    beat.join()
+    main.join()
+    assert sent == [False, True]
 
 
 ALONE = """

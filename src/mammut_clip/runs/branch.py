@@ -45,11 +45,11 @@ def create_branch(source: str, cooldown: str, overrides: Sequence[str], runs_roo
         return _earlier_branch(parent, samples, cooldown, overrides, runs_root)
     config = _config_of(parent, start.samples_seen, cooldown, overrides)
     run = RunDir(runs_root / config.sweep / config.name)
-    if run.config_file.is_file():
-        _check_same(config, run, runs_root)
-        if any(checkpoint.damage() is None for checkpoint in run.checkpoints):
-            return run
+    if _is_there(config, run, runs_root):
+        return run
     with hold_lease(run.lock_file):
+        if _is_there(config, run, runs_root):  # another process has made it since, perhaps of another config
+            return run
         _write_lineage(parent, run)
         _bring(start, run)
         # The config comes last: without its checkpoint, the folder is no run that could be trained from first weights.
@@ -81,8 +81,9 @@ def _checkpoint_at(parent: RunDir, samples: int) -> Checkpoint | None:
     found = [checkpoint for checkpoint in parent.checkpoints if samples <= checkpoint.samples_seen < stop]
     damage = {checkpoint: checkpoint.damage() for checkpoint in found}
     whole = [checkpoint for checkpoint in found if damage[checkpoint] is None]
-    if found and not whole:
-        raise InputError(f"{found[0].path}: this checkpoint cannot be used: {damage[found[0]]}")
+    broken = [checkpoint for checkpoint in found if checkpoint.is_complete]  # the others were removed meanwhile
+    if broken and not whole:
+        raise InputError(f"{broken[0].path}: this checkpoint cannot be used: {damage[broken[0]]}")
     return whole[0] if whole else None
 
 
@@ -161,6 +162,14 @@ def _budget(point: int, cooldown: str, batch: int) -> int:
     if budget <= point:
         raise InputError(f"--cooldown {cooldown}: this is less than one batch of {batch} samples")
     return budget
+
+
+def _is_there(config: RunConfig, run: RunDir, runs_root: Path) -> bool:
+    """Whether the branch was made before and has a usable checkpoint. Raises ConfigError as _check_same."""
+    if not run.config_file.is_file():
+        return False
+    _check_same(config, run, runs_root)
+    return any(checkpoint.damage() is None for checkpoint in run.checkpoints)
 
 
 def _check_same(config: RunConfig, run: RunDir, runs_root: Path) -> None:

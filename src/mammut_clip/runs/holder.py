@@ -123,7 +123,7 @@ def _life(holder: Holder) -> Literal["gone", "running", "unknown"]:
 def _stat(pid: int) -> tuple[str, int] | None:
     """State letter and start of a process, in clock ticks since the boot (proc_pid_stat(5))."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
     fields = text.rpartition(")")[2].split()  # the name before it may hold anything

@@ -48,7 +48,7 @@ def from_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
         return pd.DataFrame(), {}
 
 
-def _stamp(path: Path) -> str:
+def _stamp(path: "Path | os.DirEntry[str]") -> str:
     try:
         found = path.stat()
     except OSError:
@@ -60,8 +60,7 @@ def _results(folder: Path) -> Iterator[str]:
     """Name, size and time of each result, in order of their names."""
     for point in _entries(folder):
         for file in _entries(folder / point.name):
-            found = file.stat()
-            yield f"{point.name}/{file.name} {found.st_mtime_ns} {found.st_size} {found.st_ino}"
+            yield f"{point.name}/{file.name} {_stamp(file)}"  # one that is being written has its name for a moment
 
 
 def _entries(folder: Path) -> list["os.DirEntry[str]"]:

@@ -1,6 +1,8 @@
 """Where everything of a run stands. The only place that knows these paths."""
 
+import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -62,11 +64,9 @@ class RunDir:
         Raises ConfigError where the directory holds a run of another config: a run never changes under its name.
         """
         run = cls(root / config.sweep / config.name)
-        if run.config_file.is_file():
-            if run.config != config:
-                raise ConfigError(str(run.config_file), [_difference(run.config, config)])
-            return run
-        write_text(run.config_file, to_yaml(config))
+        is_new = not run.config_file.is_file() and _write_new(run.config_file, to_yaml(config))
+        if not is_new and run.config != config:
+            raise ConfigError(str(run.config_file), [_difference(run.config, config)])
         return run
 
     @property
@@ -254,6 +254,21 @@ class SweepDir:
         """Every run directory in it, by name."""
         for file in sorted(self.path.glob("*/config.yaml")):
             yield RunDir(file.parent)
+
+
+def _write_new(path: Path, text: str) -> bool:
+    """Write a whole file that is not there yet; False, and nothing is changed, where another process was faster."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.new")
+    write_text(temporary, text)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without links
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
 
 
 def _difference(old: RunConfig, new: RunConfig) -> Problem:

@@ -175,6 +175,7 @@ class Lease:
         return f"{found.holder or 'another process'} has taken it over"
 
     def _give_back(self) -> None:
+        self._lost = self._lost or "it has given it back"  # first: a checkpoint's thread may be left behind
         self._ended.set()
         self._thread.join(timeout=self._holder.lease_seconds)
         if not self._thread.is_alive():  # otherwise it hangs where the file system does
@@ -192,8 +193,9 @@ class _Newcomer:
     def acquire(self) -> Path:
         """Our file, once it holds the lease."""
         while True:
+            began = time.monotonic()
             found = newest(self._path)
-            if found is None or self._may_follow(found):
+            if found is None or self._may_follow(found, began):
                 own = self._follow(0 if found is None else found.number)
                 if own is not None:
                     return own
@@ -201,8 +203,11 @@ class _Newcomer:
             else:
                 time.sleep(min(1.0, found.lease_seconds / 30))
 
-    def _may_follow(self, found: LeaseFile) -> bool:
-        """Whether the holder has given the lease back, or is dead. Raises RunIsLockedError where it lives."""
+    def _may_follow(self, found: LeaseFile, looked: float) -> bool:
+        """Whether the holder has given the lease back, or is dead. Raises RunIsLockedError where it lives.
+
+        `looked`: before `found` was read; for how long the record was watched says nothing of the time since.
+        """
         holder = found.holder
         if holder is not None:
             if holder.state == "free" or is_gone(holder, self._mine):
@@ -214,7 +219,7 @@ class _Newcomer:
             self._tell(found)
         elif (found.number, found.data) != (self._watched.number, self._watched.data):
             raise RunIsLockedError(self._path, str(holder or "another process"))
-        return time.monotonic() - self._since >= found.lease_seconds
+        return looked - self._since >= found.lease_seconds
 
     def _follow(self, number: int) -> Path | None:
         """Make the file after `number`; None where another process was faster."""

@@ -9,11 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 from mammut_clip.config.errors import InputError
-
-_PATIENCE_SECONDS = 0.5
 
 
 class RunIsLockedError(InputError):
@@ -25,32 +23,31 @@ class RunIsLockedError(InputError):
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` inside the block. Raises RunIsLockedError where another process holds it.
-
-    Waits a moment first: `is_held` of a launcher that looks around takes the lock for an instant.
-    """
+    """Hold the lock file `path` inside the block. Raises RunIsLockedError where another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not _try(file):
-            if time.monotonic() > deadline:
-                raise RunIsLockedError(path)
-            time.sleep(0.02)
-        yield
+    while True:
+        with path.open("ab") as file:
+            if _try(file, fcntl.LOCK_EX):
+                yield
+                return
+        if is_held(path):
+            raise RunIsLockedError(path)
+        time.sleep(0.02)  # somebody looked whether it is held
 
 
 def is_held(path: Path) -> bool:
-    """Whether some process holds the lock file `path` now."""
-    if not path.exists():
+    """Whether some process holds the lock file `path` now. Those that ask this do not see each other."""
+    try:
+        with path.open("rb") as file:
+            return not _try(file, fcntl.LOCK_SH)
+    except FileNotFoundError:
         return False
-    with path.open("a") as file:
-        return not _try(file)
 
 
-def _try(file: IO[str]) -> bool:
+def _try(file: BinaryIO, kind: int) -> bool:
     """Take the lock of an open file, until it is closed; whether that was possible."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

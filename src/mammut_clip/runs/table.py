@@ -27,11 +27,11 @@ def rows_of(run: RunDir) -> list[dict[str, Any]]:
     manifest = run.manifest
     if manifest is None:
         return []
-    config = run.config
+    config, state = run.config, run.status.state  # once: a run may finish while its rows are made
     common = {
         "sweep": config.sweep,
         "run": run.name,
-        "state": run.status.state,
+        "state": state,
         "family": config.model.architecture.family,
         "model": config.model.name,
         "dataset": config.data.label,
@@ -64,7 +64,7 @@ def rows_of(run: RunDir) -> list[dict[str, Any]]:
         if isinstance(value, int | float)
     ]
     logged = run.metrics
-    if logged and run.status.state == "finished":
+    if logged and state == "finished":
         last = logged[-1]
         losses = {key: last[key] for key in ("loss", "contrastive_loss", "caption_loss") if last.get(key) is not None}
         rows += [

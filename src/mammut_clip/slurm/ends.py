@@ -1,8 +1,9 @@
 """How a job ended, from what it noted itself, what the queue still shows and what the accounting kept."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from mammut_clip.runs.ends import EndKind
+from mammut_clip.runs.ends import End, EndKind, read_ends
 from mammut_clip.slurm.accounting import AccountedJob
 from mammut_clip.slurm.queue import QueuedJob
 from mammut_clip.slurm.record import JobRecord
@@ -72,6 +73,16 @@ def how_job_ended(
     if record.told_to_stop is not None:
         return "cancelled" if record.told_to_stop == "SIGTERM" else "time_limit"
     return "crash" if state == "FAILED" else "lost"
+
+
+def is_noted(ends_file: Path, end: End) -> bool:
+    """Whether somebody has noted the end of this attempt before, of whatever kind: the one who did may have been killed
+    before that was written down elsewhere."""
+    return any(_attempt(there) == _attempt(end) for there in read_ends(ends_file))
+
+
+def _attempt(end: End) -> tuple[str, str | None, int, float | None]:
+    return end.work, end.job, end.restart, end.began
 
 
 def _final_state(queued: QueuedJob | None, accounted: AccountedJob | None) -> str:

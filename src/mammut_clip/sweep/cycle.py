@@ -73,6 +73,7 @@ def run_cycle(launched: Launched, lease: Lease, *, patient: bool, may_submit: bo
     queue = read_queue()
     if queue is None:
         return _unknown(launched, journal, patient)
+    lease.check(force=True)  # suspended (Ctrl-Z) while Slurm was asked, it would note again what another has noted
     settle(launched, journal, queue)
     paused = is_paused(launched.folder)
     standing = look(launched, journal.busy, patient=patient)

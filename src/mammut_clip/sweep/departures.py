@@ -9,7 +9,7 @@ from pathlib import Path
 from mammut_clip.runs.adjustments import with_micro_batch
 from mammut_clip.runs.ends import End, EndKind, append_end
 from mammut_clip.slurm.accounting import AccountedJob, read_accounting
-from mammut_clip.slurm.ends import how_job_ended
+from mammut_clip.slurm.ends import how_job_ended, is_noted
 from mammut_clip.slurm.queue import QueuedJob
 from mammut_clip.slurm.record import JobRecord, TaskRecord
 from mammut_clip.slurm.task import SubmittedJob
@@ -124,7 +124,9 @@ def _end(launched: Launched, gone: _Departed, record: JobRecord, task: TaskRecor
 
 def _append(launched: Launched, task_id: str, end: End) -> None:
     run_id, work = work_of(launched, task_id)
-    append_end(launched.run(run_id).ends_file, end.model_copy(update={"work": work}))
+    ends_file, end = launched.run(run_id).ends_file, end.model_copy(update={"work": work})
+    if not is_noted(ends_file, end):  # by the job, or a launcher, that was killed right after
+        append_end(ends_file, end)
 
 
 def work_of(launched: Launched, task_id: str) -> tuple[str, str]:

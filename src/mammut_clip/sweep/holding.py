@@ -60,12 +60,8 @@ def exclude_from_waiting(
     for job_id in ids:
         by_nodes.setdefault(known.get(job_id, frozenset()) | nodes, []).append(job_id)
     for all_nodes, group in by_nodes.items():
-        _exclude(launched, journal, group, all_nodes)
-
-
-def _exclude(launched: Launched, journal: Journal, ids: list[str], nodes: frozenset[str]) -> None:
-    journal.exclude(ids, nodes)
-    exclude_nodes(ids, [*launched.stored.cluster.exclude_nodes, *sorted(nodes)])
+        exclude_nodes(group, [*launched.stored.cluster.exclude_nodes, *sorted(all_nodes)])
+        journal.exclude(group, all_nodes)  # not before it is done: it would not be tried again
 
 
 @cache

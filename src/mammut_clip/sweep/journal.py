@@ -5,6 +5,7 @@ submission leaves its name: whoever comes next looks for it in the queue before 
 """
 
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -54,8 +55,13 @@ class Journal:
 
     @classmethod
     def open(cls, sweep: SweepDir) -> "Journal":
-        """Read it; empty where there is none. Lines that are cut off or not ours are left out."""
+        """Read it; empty where there is none. Lines that are cut off or not ours are left out.
+
+        Raises InputError where it is another user's: in whose queue its jobs are, and not in ours.
+        """
         journal = cls(sweep.launch_folder / "journal.jsonl")
+        if journal.file.exists() and not os.access(journal.file, os.W_OK, effective_ids=True):
+            raise InputError(f"{journal.file}: cannot be written: its owner alone can look after this sweep's jobs")
         for event in _lines(journal.file):
             with suppress(KeyError):  # of a submission whose own line was lost
                 journal._apply(event)
@@ -101,12 +107,12 @@ class Journal:
             self._add({"event": "withdrawn", "jobs": ids})
 
     def release(self, ids: Sequence[str]) -> None:
-        """Note that we are about to release these held jobs."""
+        """Note that we have released these held jobs."""
         if ids:
             self._add({"event": "released", "jobs": ids})
 
     def exclude(self, ids: Sequence[str], nodes: Iterable[str]) -> None:
-        """Note that these jobs are about to be kept from all these nodes."""
+        """Note that these jobs are kept from all these nodes."""
         self._add({"event": "excluded", "jobs": ids, "nodes": sorted(nodes)})
 
     def _add(self, event: dict[str, Any]) -> None:

@@ -130,11 +130,11 @@ def submit_due(folder: Path, *, refresh: Refresh, report: Report | None = None) 
     KeyboardInterrupt ends it; what was submitted goes on. Raises InputError where sbatch refuses, and nothing of the
     sweep is in the queue.
     """
-    meter, cycle = Meter(), None
+    meter, cycle, sweep = Meter(), None, Launched.at(folder).folder
     try:
         while True:
-            launched = Launched.at(folder)
-            with turn(launched.folder, _PATIENCE_SECONDS["slurm"]) as lease:
+            with turn(sweep, _PATIENCE_SECONDS["slurm"]) as lease:
+                launched = Launched.at(folder)  # not before: another launch may have changed it
                 cycle = run_cycle(launched, lease, patient=False)
             note = refresh_if_stale(launched, cycle.standing.ended, refresh) or cycle.note
             if report is not None:

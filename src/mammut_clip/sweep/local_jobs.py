@@ -5,10 +5,14 @@ dominate them. A launcher that is killed leaves its jobs running; the next one f
 """
 
 import re
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 from mammut_clip.config.cluster import ClusterConfig
 from mammut_clip.runs.failures import VARIABLE
@@ -22,6 +26,7 @@ from mammut_clip.sweep.standing import Standing, look
 from mammut_clip.sweep.stored import Launched, StoredRun, is_paused
 
 _JOB_NAME = re.compile(r"^(\d+)-slot(\d+)$")
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE_SECONDS = 15
 """Beyond a job's own grace, before it is killed."""
 JOB_SECONDS = 600.0
@@ -91,9 +96,11 @@ class LocalLauncher:
         self._stopped = False
         self._adopt()
 
-    def run(self, report: Report, poll_seconds: float, refresh: Callable[[Standing], str]) -> None:
-        """Until nothing is left that goes on by itself, or the user pauses the sweep. KeyboardInterrupt passes through;
-        `stop` ends the jobs then. `refresh` makes the results anew where need be, and returns why it could not."""
+    def run(self, report: Report, poll_seconds: float, refresh: Callable[[Standing], str]) -> bool:
+        """Until nothing is left that goes on by itself, or the user pauses the sweep: whether that was it.
+
+        KeyboardInterrupt passes through; `stop` ends the jobs then, and after a pause. `refresh` makes the results anew
+        where need be, and returns why it could not."""
         meter = Meter()
         while True:
             self._reap()
@@ -103,7 +110,7 @@ class LocalLauncher:
                 self._start(standing.due)
             report(meter.snapshot(self._launched, standing, refresh(standing)))
             if paused or not (self._jobs or standing.waiting or standing.elsewhere or standing.due):
-                return
+                return paused
             time.sleep(poll_seconds)
 
     def stop(self, at_once: bool = False) -> None:
@@ -154,16 +161,17 @@ class LocalLauncher:
             folder = self._folder / name
             record = LocalRecord(tasks=[LocalTask.of(task) for task in tasks])
             record.write(folder / NAME)
-            job = submit_local(
-                self._launched.stored.cluster,
-                command_for(tasks),
-                folder,
-                name,
-                visible_gpus=slot.gpus,
-                grace_seconds=self._grace,
-                environment={VARIABLE: str(words_of(folder / NAME))},
-            )
-            self._jobs[slot.number] = job, record
+            with _interrupts_later():  # when the job is known to `stop`
+                job = submit_local(
+                    self._launched.stored.cluster,
+                    command_for(tasks),
+                    folder,
+                    name,
+                    visible_gpus=slot.gpus,
+                    grace_seconds=self._grace,
+                    environment={VARIABLE: str(words_of(folder / NAME))},
+                )
+                self._jobs[slot.number] = job, record
 
     def _pack(self, tasks: Sequence[Task], bins: int) -> list[list[Task]]:
         alone = [[task] for task in tasks if task.id in self._alone][:bins]
@@ -172,3 +180,21 @@ class LocalLauncher:
     def _next_number(self) -> int:
         numbers = [int(match.group(1)) for path in self._folder.glob("*") if (match := _JOB_NAME.match(path.name))]
         return max(numbers, default=0) + 1
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Signals that end a launcher do so at the end of the block. (To block them would not do: other threads get them.)"""
+    came: list[tuple[int, FrameType | None]] = []
+    is_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in _ENDING} if is_main else {}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in handlers:
+        signal.signal(number, lambda *given: came.append(given))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number, frame in came[:1]:
+        handlers[number](number, frame)

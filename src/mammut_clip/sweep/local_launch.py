@@ -9,6 +9,7 @@ from mammut_clip.sweep.progress import Report
 from mammut_clip.sweep.result import LaunchResult
 from mammut_clip.sweep.standing import Standing, look
 from mammut_clip.sweep.stored import Launched, is_paused
+from mammut_clip.sweep.turn import COLLECT_PATIENCE_SECONDS, collecting
 from mammut_clip.sweep.watch import Refresh, refresh_if_stale
 
 _REFRESH_SECONDS = 60.0
@@ -26,9 +27,9 @@ def launch_here(
     if is_paused(launched.folder):
         raise InputError(f"{launched.folder.path}: this sweep is paused; `sweep resume` first")
     launcher = LocalLauncher(launched, grace_seconds)
-    interrupted = False
+    interrupted = paused = False
     try:
-        launcher.run(report, poll_seconds, _now_and_then(launched, refresh))
+        paused = launcher.run(report, poll_seconds, _now_and_then(launched, refresh))
     except KeyboardInterrupt:
         interrupted = True
         try:
@@ -38,10 +39,10 @@ def launch_here(
     except BaseException:
         launcher.stop()
         raise
-    paused = is_paused(launched.folder)
     if paused:
         launcher.stop()
-    refresh(launched.folder.path)
+    with collecting(launched.folder, COLLECT_PATIENCE_SECONDS):
+        refresh(launched.folder.path)
     return _result(look(launched, frozenset()), interrupted=interrupted, paused=paused)
 
 

@@ -55,7 +55,8 @@ def run_history(sweep: SweepDir | Path, run_id: str) -> RunHistory:
         raise InputError(f"{looker.sweep.path}: no run {run_id!r} here; {nearest(run_id, known)}")
     run = looker.sweep.run(run_id)
     ends = read_ends(run.ends_file)
-    logs = sorted(run.logs.glob("*"), key=lambda file: file.stat().st_mtime, reverse=True) if run.logs.is_dir() else []
+    # Without hidden files, such as last words: they go away while one looks at them.
+    logs = sorted(run.logs.glob("[!.]*"), key=lambda file: file.stat().st_mtime, reverse=True)
     names = {file.name for file in logs}
     jobs = [end.log for end in reversed(ends) if end.log is not None and Path(end.log).name not in names]
     return RunHistory(looker.row(run_id), ends, list(dict.fromkeys([*map(str, logs), *jobs])))
@@ -94,6 +95,8 @@ class _Looker:
         last, beat = {}, None
         if status.state == "running":
             last, beat = last_row(run.metrics_file), heartbeat(run, training, self.me)
+            if beat is None:  # it may have come to its end since its status was read
+                status = run.status
         decision = decide(training, self._policy) if training else _START
         line = self._line(run_id)
         state = _state(status, decision, line, beat, entry)

@@ -12,17 +12,25 @@ from pathlib import Path
 
 from mammut_clip.config.errors import InputError
 from mammut_clip.runs.layout import SweepDir
-from mammut_clip.runs.lease import Lease, RunIsLockedError, hold_lease
+from mammut_clip.runs.lease import Lease, LeaseLostError, RunIsLockedError, hold_lease
 from mammut_clip.runs.lease_files import newest
+
+
+COLLECT_PATIENCE_SECONDS = 600.0
+"""How long to wait for who makes the results table and the laws."""
 
 
 @contextmanager
 def turn(sweep: SweepDir, patience: float) -> Iterator[Lease]:
-    """Have the sweep for oneself inside the block. Raises InputError, naming who has it, after `patience` seconds."""
+    """Have the sweep for oneself inside the block. Raises InputError, naming who has it, after `patience` seconds, or
+    where another has taken it over meanwhile."""
     with ExitStack() as stack:
         lease = _take(stack, sweep, time.monotonic() + patience)
         assert lease is not None
-        yield lease
+        try:
+            yield lease
+        except LeaseLostError as error:
+            raise InputError(str(error)) from error
 
 
 @contextmanager

@@ -4,15 +4,15 @@ Wishes stand in launch/control.json, at which the supervisors of running jobs lo
 ends.jsonl, by which every launcher decides. So they hold even where Slurm does not answer when they are uttered.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mammut_clip.config.base import nearest
 from mammut_clip.config.errors import InputError
 from mammut_clip.runs.ends import End, append_end
-from mammut_clip.runs.lease import Lease, is_leased
+from mammut_clip.runs.lease import is_leased
 from mammut_clip.slurm.control import cancel as cancel_jobs
 from mammut_clip.slurm.control import send_signal
 from mammut_clip.slurm.errors import SlurmAwayError
@@ -67,7 +67,7 @@ def pause(launched: Launched) -> Done:
         if is_leased(lock_of(launched.folder)):
             return Done(note="the launcher that works on it stops in good order")
         return Done(note="no launcher works on it now")
-    with turn(launched.folder, PATIENCE_SECONDS):
+    with _turn(launched) as launched:
         _write(launched, Control.of(launched.folder).model_copy(update={"paused": True}))
 
         def stop(done: Done, journal: Journal, queue: dict[str, QueuedJob]) -> None:
@@ -82,25 +82,27 @@ def pause(launched: Launched) -> Done:
 
 def resume(launched: Launched) -> Done:
     """Take back `pause`; what is due is for the next cycle to submit."""
-    paused = Control.of(launched.folder).paused
-    _write(launched, Control.of(launched.folder).model_copy(update={"paused": False}))
-    return Done(note=_next_step(launched) if paused else "it was not paused")
+    # As in `pause`; what cancels and retries on a cluster writes the same file, in its turn.
+    with nullcontext() if launched.stored.cluster.kind == "local" else _turn(launched):
+        control = Control.of(launched.folder)
+        _write(launched, control.model_copy(update={"paused": False}))
+    return Done(note=_next_step(launched) if control.paused else "it was not paused")
 
 
 def cancel(launched: Launched, names: Sequence[str]) -> Done:
     """Runs are left alone until `retry`: all that are not finished, or those named. What trains now checkpoints and
     ends; other runs of its job go on. Raises InputError for an unknown name."""
-    chosen = [run for run in _named(launched, names) if launched.run(run).status.state != "finished"]
-    with _turn(launched):
-        control = Control.of(launched.folder)
-        # First for the jobs that run, then for those who decide: in between, a run that has ended is started again at
-        # worst, and finds itself cancelled.
-        _write(launched, control.model_copy(update={"cancelled": sorted({*control.cancelled, *chosen})}))
+    with _turn(launched) as launched:
+        chosen = [run for run in _named(launched, names) if launched.run(run).status.state != "finished"]
+        # First for those who decide, then for the jobs that run, and in `retry` the other way round: were this process
+        # killed in between, jobs would else be submitted again and again, and each would find its run cancelled.
         for run_id in chosen:
             append_end(launched.run(run_id).ends_file, End(kind="cancelled", error="cancelled by `sweep cancel`"))
         nothing = "" if chosen else f"nothing, as {'what was named is' if names else 'all are'} finished"
         if launched.stored.cluster.kind == "local":
             return Done(chosen, note=nothing)
+        control = Control.of(launched.folder)
+        _write(launched, control.model_copy(update={"cancelled": sorted({*control.cancelled, *chosen})}))
 
         def stop(done: Done, journal: Journal, queue: dict[str, QueuedJob]) -> None:
             idle = _idle(launched, journal, {*control.cancelled, *chosen})
@@ -115,23 +117,28 @@ def cancel(launched: Launched, names: Sequence[str]) -> Done:
 def retry(launched: Launched, names: Sequence[str]) -> Done:
     """Runs get another try, whatever became of them before: those named, or all that are given up or cancelled, or
     whose evaluation is. Raises InputError for an unknown or a dropped name."""
-    if names:
-        chosen = _named(launched, names)
-        dropped = [run for run in chosen if launched.entries[run].dropped]
-        if dropped:
-            raise InputError(
-                f"{launched.folder.path}: the grid has {dropped[0]} no more; launch one that has it, or `sweep add` it"
-            )
-    else:
-        standing = look(launched, set(), patient=False)
-        failed = {work_of(launched, one.id)[0] for one in standing.failed}
-        chosen = [run for run in launched.entries if run in failed | set(standing.cancelled)]
-    with _turn(launched):
+    with _turn(launched) as launched:
+        chosen = _to_retry(launched, names)
+        control = Control.of(launched.folder)
+        if not {*chosen}.isdisjoint(control.cancelled):
+            _write(launched, control.model_copy(update={"cancelled": sorted({*control.cancelled} - {*chosen})}))
         for run_id in chosen:
             append_end(launched.run(run_id).ends_file, End(kind="retry"))
-        control = Control.of(launched.folder)
-        _write(launched, control.model_copy(update={"cancelled": sorted({*control.cancelled} - {*chosen})}))
     return Done(chosen, note=_next_step(launched) if chosen else "nothing, as none is given up or cancelled")
+
+
+def _to_retry(launched: Launched, names: Sequence[str]) -> list[str]:
+    if not names:
+        standing = look(launched, set(), patient=False)
+        failed = {work_of(launched, one.id)[0] for one in standing.failed}
+        return [run for run in launched.entries if run in failed | set(standing.cancelled)]
+    chosen = _named(launched, names)
+    dropped = [run for run in chosen if launched.entries[run].dropped]
+    if dropped:
+        raise InputError(
+            f"{launched.folder.path}: the grid has {dropped[0]} no more; launch one that has it, or `sweep add` it"
+        )
+    return chosen
 
 
 def _next_step(launched: Launched) -> str:
@@ -140,9 +147,12 @@ def _next_step(launched: Launched) -> str:
     return f"`mammut-clip sweep launch` starts what is due: {launched.stored.source}" if local else ""
 
 
-def _turn(launched: Launched) -> AbstractContextManager[Lease]:
+@contextmanager
+def _turn(launched: Launched) -> Iterator[Launched]:
+    """Have the sweep for oneself, as it stands then: it may have grown while others had their turn."""
     local = launched.stored.cluster.kind == "local"
-    return turn(launched.folder, _LOCAL_PATIENCE_SECONDS if local else PATIENCE_SECONDS)
+    with turn(launched.folder, _LOCAL_PATIENCE_SECONDS if local else PATIENCE_SECONDS):
+        yield Launched.at(launched.folder.path)
 
 
 def _named(launched: Launched, names: Sequence[str]) -> list[str]:

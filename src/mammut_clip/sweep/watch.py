@@ -15,7 +15,7 @@ from mammut_clip.sweep.progress import Report
 from mammut_clip.sweep.result import LaunchResult, result_of
 from mammut_clip.sweep.standing import look
 from mammut_clip.sweep.stored import Launched, is_paused
-from mammut_clip.sweep.turn import collecting, lock_of, turn, turn_or_served
+from mammut_clip.sweep.turn import COLLECT_PATIENCE_SECONDS, collecting, lock_of, turn, turn_or_served
 
 Refresh = Callable[[Path], None]
 """Makes the results table, and the laws, of a sweep's folder anew."""
@@ -25,7 +25,6 @@ _REFUSED_SECONDS = 60.0
 """After sbatch has refused something, how long until it is asked again."""
 _REFUSALS = 5
 """Refusals in a row, with nothing of the sweep in the queue, after which a watcher gives up."""
-_COLLECT_PATIENCE_SECONDS = 600.0
 
 
 def watch(folder: Path, *, refresh: Refresh, report: Report, poll_seconds: float) -> LaunchResult:
@@ -34,12 +33,12 @@ def watch(folder: Path, *, refresh: Refresh, report: Report, poll_seconds: float
     KeyboardInterrupt ends it; jobs go on. Raises InputError where sbatch refuses everything again and again.
     """
     meter, refusals, quiet_until = Meter(), 0, 0.0
-    cycle: Cycle | None = None
+    sweep, cycle = Launched.at(folder).folder, None
     try:
         while True:
-            launched = Launched.at(folder)  # again each time: it may have grown
             may_submit = time.time() >= quiet_until
-            with turn(launched.folder, PATIENCE_SECONDS) as lease:
+            with turn(sweep, PATIENCE_SECONDS) as lease:
+                launched = Launched.at(folder)  # each time, and not before: it may have grown
                 cycle = run_cycle(launched, lease, patient=True, may_submit=may_submit)
             refusals = refusals + 1 if cycle.outcome.refused else 0 if may_submit else refusals
             if cycle.outcome.refused:
@@ -96,7 +95,7 @@ def refresh_if_stale(launched: Launched, ended: int, refresh: Refresh) -> str:
     if not _is_stale(sweep, ended):
         return ""
     try:
-        with collecting(sweep, _COLLECT_PATIENCE_SECONDS):
+        with collecting(sweep, COLLECT_PATIENCE_SECONDS):
             if _is_stale(sweep, ended):
                 refresh(sweep.path)
                 write_json(_stamp(sweep), {"ended": ended})

@@ -1,5 +1,6 @@
 """One attempt at a run: its number, its log, its right to write, and what status.json says of it."""
 
+import threading
 import time
 from contextlib import suppress
 
@@ -25,6 +26,8 @@ class Attempt:
     def __init__(self, run: RunDir, process: Process, lease: Lease | None) -> None:
         before = run.status
         self._run, self._process, self._lease = run, process, lease
+        self._writing = threading.Lock()
+        self._has_ended = False
         self.number = before.attempts + 1
         self.samples_seen = before.samples_seen
         self.train_seconds = before.train_seconds
@@ -42,11 +45,16 @@ class Attempt:
         error: str | None = None,
         error_kind: ErrorKind | None = None,
     ) -> None:
-        """Write status.json; the clock stays where it was for None."""
+        """Write status.json; the clock stays where it was for None. Once it tells an end, the file stays as it is: both
+        the main thread and the watch's may have something to say then."""
         if samples_seen is not None:
             self.samples_seen = samples_seen
-        if self._process.is_main:
+        if not self._process.is_main:
+            return
+        with self._writing:
             self.check_lease()
+            if self._has_ended:
+                return
             Status(
                 state=state,
                 samples_seen=self.samples_seen,
@@ -57,6 +65,7 @@ class Attempt:
                 updated_at=time.time(),
                 train_seconds=round(self.train_seconds, 3),
             ).write(self._run.status_file)
+            self._has_ended = state != "running"
 
     def write_end(self, state: State, error: str, error_kind: ErrorKind | None = None) -> None:
         """As `write`, on the way out of an error, which must not be hidden by another."""

@@ -198,6 +198,18 @@ def test_two_builders_at_once_lose_nothing(tmp_path: Path) -> None:
     assert first_captions(indexed([str(data)])) == [f"{number} 0" for number in range(16)]
 
 
+@pytest.mark.parametrize("wanted", [Depth.WALKED, Depth.COUNTED])
+def test_a_clock_that_was_ahead_does_not_keep_a_shard_from_being_found_anew(tmp_path: Path, wanted: Depth) -> None:
+    write_shards(tmp_path, 1)
+    (tmp_path / "sizes.json").write_text('{"00000.tar": 2}')
+    ahead = Entry("00000.tar", 100, "before", 7, time.time() + 3600.0, walked=False)
+    write_index(part_of(tmp_path / INDEX_NAME), [(ahead, None)])  # of what the shard was, by another machine
+    for _ in range(2):
+        (found,) = known_shards([str(tmp_path / "00000.tar")], ShardStorage(), wanted=wanted).values()
+        assert found.entry.samples == 2
+        os.utime(tmp_path / "00000.tar", (1, 1))
+
+
 def entry_of(number: int, **more: object) -> tuple[Entry, Rows]:
     rows = np.zeros(number % 5, dtype=ROW)
     rows["image_offset"] = number
@@ -251,7 +263,28 @@ def test_a_merge_that_ends_and_one_that_begins_while_it_is_read_hide_nothing(
 
     monkeypatch.setattr("mammut_clip.data.shards.index_files._listed", listed)
     assert [list(file.shards) for file in read_all(main)] == [["00001.tar"]]
-    assert len(reads) == 2
+    assert len(reads) == 2 * 2
+
+
+def test_a_merge_while_a_large_folder_is_listed_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    main = tmp_path / INDEX_NAME
+    write_index(main, [entry_of(0)])
+    write_index(part_of(main), [entry_of(1)])
+    merged = []
+
+    def listed(_: Path) -> list[str]:
+        """The new file's name stands in what was read of the folder before, the old one's in what is read after."""
+        names = index_files(tmp_path)
+        if not merged:
+            (old,) = set(names) - {INDEX_NAME}
+            merged.append(part_of(main))
+            write_index(merged[0], [entry_of(1)])
+            (tmp_path / old).unlink()
+            names.remove(old)
+        return names
+
+    monkeypatch.setattr("mammut_clip.data.shards.index_files._listed", listed)
+    assert {name for file in read_all(main) for name in file.shards} == {"00000.tar", "00001.tar"}
 
 
 known = st.tuples(st.sampled_from("ab"), st.sampled_from(Depth), st.integers(1, 100))

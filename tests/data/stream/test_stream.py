@@ -20,6 +20,7 @@ from mammut_clip.config.errors import InputError
 from mammut_clip.data.bad_samples import Bad, BadSample
 from mammut_clip.data.images import TrainTransform, open_picture
 from mammut_clip.data.stream import Batch, TrainStream, open_train_stream
+from mammut_clip.data.stream import stream as stream_module
 from mammut_clip.data.stream.loader import Share
 from mammut_clip.data.tokenizer import Tokenizer
 from mammut_clip.data.toy_world import TRAIN, ToyWorld, encode_jpeg
@@ -229,6 +230,22 @@ def test_workers_outlive_the_signals_that_stop_a_run(numbered: Path, numbers: To
             for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGTERM):
                 os.kill(child.pid or 0, number)
         assert len(list(batches)) == 39
+
+
+def test_workers_outlive_signals_that_come_before_they_have_settled_in(
+    numbered: Path, numbers: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle_in = stream_module._settle_in
+
+    def signalled(worker: int) -> None:
+        for number in stream_module._STOPS:
+            os.kill(os.getpid(), number)
+        settle_in(worker)
+
+    monkeypatch.setattr(stream_module, "_settle_in", signalled)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert len(consume(open_stream(str(numbered), numbers, workers=2), 0, 4 * GLOBAL)) == 4
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
 
 
 def test_closing_ends_the_workers(numbered: Path, numbers: Tokenizer) -> None:

@@ -1,6 +1,7 @@
 """Finding out what shards hold: in parallel, stored as it goes, and continued by the next call if it is stopped."""
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -51,10 +52,13 @@ def known_shards(
     missing = [url for url, known in found.items() if known is None or known.entry.depth < enough]
     if missing:
         writer = IndexWriter(missing, folder)
+        # What is found now is later than what is stored, even if the clock of whoever found that was ahead.
+        before = [known.entry.found_at for url in missing if (known := stored.newest(url)) is not None]
+        earliest = math.nextafter(max(before, default=0.0), math.inf)
         if wanted == Depth.COUNTED:
-            _count(missing, stamps, storage, writer)
+            _count(missing, stamps, earliest, storage, writer)
         else:
-            _walk(missing, stamps, storage, writer, wanted, workers, progress)
+            _walk(missing, stamps, earliest, storage, writer, wanted, workers, progress)
         writer.merge()
         stored = StoredIndex(urls, folder)
         found = {url: stored.matching(url, stamps[url]) for url in urls}
@@ -64,9 +68,12 @@ def known_shards(
     return {url: known for url, known in found.items() if known is not None}
 
 
-def _count(urls: list[str], stamps: dict[str, Stamp], storage: ShardStorage, writer: IndexWriter) -> None:
+def _count(
+    urls: list[str], stamps: dict[str, Stamp], earliest: float, storage: ShardStorage, writer: IndexWriter
+) -> None:
     for url, count in noted_counts(urls, storage).items():
-        writer.add(url, Entry(split_url(url)[1], *stamps[url], count, time.time(), walked=False), None)
+        found_at = max(time.time(), earliest)
+        writer.add(url, Entry(split_url(url)[1], *stamps[url], count, found_at, walked=False), None)
     writer.flush()
 
 
@@ -80,6 +87,7 @@ class _Found(NamedTuple):
 def _walk(
     urls: list[str],
     stamps: dict[str, Stamp],
+    earliest: float,
     storage: ShardStorage,
     writer: IndexWriter,
     wanted: Depth,
@@ -94,7 +102,7 @@ def _walk(
         with closing(each_done(work, urls, workers)) as results:
             for done, found in enumerate(results, start=1):
                 name = split_url(found.url)[1]
-                known = Entry(name, *stamps[found.url], len(found.rows), time.time())
+                known = Entry(name, *stamps[found.url], len(found.rows), max(time.time(), earliest))
                 writer.add(found.url, known._replace(sha256=found.sha256, problem=found.problem), found.rows)
                 if progress is not None:
                     progress(done, len(urls))

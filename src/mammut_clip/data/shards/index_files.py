@@ -163,9 +163,11 @@ def read_all(main: Path) -> list[IndexFile]:
         found, complete = _read_each([main] if before is not None else [])
         names = _listed(main)
         parts, parts_complete = _read_each(_parts(main, names))
-        # What was main once never is again. So the main file that was read was main when the names were listed or,
-        # without one, none was listed: a merge may have put one there and another taken it away, before and after.
-        same = (main.name in names) == (before is not None) and _mark_of(main) == before
+        # A large folder is not listed in one moment: a part may go before its turn, after that of the one that holds
+        # the same. What was main once never is again. So the main file that was read was main when the names were
+        # listed or, without one, none was listed: a merge may have put one there and another taken it away.
+        same = _parts(main, _listed(main)) == _parts(main, names)
+        same &= (main.name in names) == (before is not None) and _mark_of(main) == before
         if complete and parts_complete and same:
             break
     return found + parts
@@ -207,7 +209,7 @@ def preferred(one: Located | None, other: Located) -> Located:
 
 
 def _listed(main: Path) -> list[str]:
-    """The names in its folder, as of one moment."""
+    """The names in its folder."""
     try:
         return sorted(path.name for path in main.parent.iterdir())
     except OSError:

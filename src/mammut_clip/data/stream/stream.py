@@ -32,6 +32,7 @@ from mammut_clip.data.stream.loader import Loader, Piece, Share
 from mammut_clip.data.tokenizer import Tokenizer
 
 _BATCHES_AHEAD = 2
+_STOPS = (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
 _GRACE = 600
 """Seconds that a worker outlives a SIGTERM: the trainer gets the same signal and still needs it for its last step."""
 _LAST_SECONDS = 5.0
@@ -130,7 +131,11 @@ class TrainStream:
         )
         # The workers start here, in the main thread; another one puts their pieces together while the model computes.
         others = set(multiprocessing.active_children())
-        pieces = iter(loader)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # which they inherit, until they have settled in
+        try:
+            pieces = iter(loader)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         workers = set(multiprocessing.active_children()) - others
         assembled = self._assemble(_groups(pieces, self._workers), start, stop, self._workers, gpu)
         batches = iterate_ahead(assembled, _BATCHES_AHEAD)
@@ -193,10 +198,14 @@ def _settle_in(_: int) -> None:
     Signals that tell a job to stop reach workers too; the trainer still needs them for the step it is in. And what
     they share with the trainer stays shared: a garbage collection would copy its pages.
     """
-    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE) and None)
+    for number in _STOPS:
+        signal.signal(number, _outlive if number == signal.SIGTERM else signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     gc.freeze()
+
+
+def _outlive(*_: object) -> None:
+    signal.alarm(_GRACE)
 
 
 def open_index(config: DataConfig, progress: Callable[[int, int], None] | None = None) -> ShardIndex:

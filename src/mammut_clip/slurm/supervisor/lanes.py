@@ -53,8 +53,8 @@ class Stop:
     """None where Slurm did not say: how its tasks ended is for the next restart, or the launcher, to find out."""
     nodes: str = ""
     """node_failure: those that went away."""
-    steps_know: bool = False
-    """Whether Slurm has told the steps itself."""
+    by_slurm: bool = False
+    """Whether Slurm ends the job: it has told the steps itself, and what comes of the job is Slurm's to say."""
 
 
 class Lanes:
@@ -106,10 +106,10 @@ class Lanes:
             self._heard_term = True
             self._told_to_stop()
         for attempt in self._running:
-            if self.stop is not None and not self.stop.steps_know:
+            if self.stop is not None and not self.stop.by_slurm:
                 attempt.tell(self.stop.kind)
             elif attempt.task.run_dir.name in self._wishes.cancelled:
-                attempt.tell("cancelled")
+                attempt.tell("paused")  # that it is cancelled says the user's own word, until `sweep retry`
             attempt.look_after()
 
     def _near_end(self, name: str) -> None:
@@ -123,17 +123,26 @@ class Lanes:
 
     def _told_to_stop(self) -> None:
         """SIGTERM: the steps have got it too, and SIGKILL follows after the site's KillWait."""
-        if self.stop is None:
+        if self._notes.record.told_to_stop is None:
             self._notes.record.told_to_stop = "SIGTERM"
             self._notes.changed()
             self._notes.flush(now=True)
+        self._ask_slurm()
+        if self.stop is None:
+            say("SIGTERM: Slurm does not say why")
+            self.stop = Stop(None)
+
+    def _ask_slurm(self) -> None:
+        """Whether Slurm is about to end the job, or has given it up with its node and queued it again, and why."""
         kind, nodes = self._job.why_told_to_stop(), ""
         if kind == "requeued":
             nodes = self._job.down_nodes()
             kind = "node_failure" if nodes else kind
-        say(f"SIGTERM: {kind or 'Slurm does not say why'} {nodes}".rstrip())
-        if kind is not None or self.stop is None:
-            self.stop = Stop(kind, nodes, steps_know=kind is not None)
+        elif kind == "cancelled" and Wishes.at(self._control).paused:
+            kind = "paused"  # `sweep pause` takes waiting jobs out of the queue, and this one began meanwhile
+        if kind is not None:
+            say(f"Slurm ends the job: {kind} {nodes}".rstrip())
+            self.stop = Stop(kind, nodes, by_slurm=True)
 
     def _reap(self) -> None:
         for attempt in list(self._running):
@@ -151,6 +160,8 @@ class Lanes:
         return self._heard_term and self.stop is not None and self.stop.kind is not None
 
     def _ended(self, attempt: Attempt, code: int | None) -> None:
+        if code and self.stop is None:
+            self._ask_slurm()  # a node that Slurm has lost takes the steps with it, and this process hears of nothing
         task, stop = attempt.task, self.stop
         judgement = attempt.judgement(None if stop is None else stop.kind)
         if judgement.kind == "crash" and stop is None and not attempt.began and not controller_answers():

@@ -26,12 +26,12 @@ def finish(tend: Sequence[str], job: ThisJob, notes: Notes, signals: Signals, la
     if stop is not None and stop.kind == "time_limit" and not lanes.all_over:
         _queue_again(job, signals)
         return 3
-    told_by_term = signals.term and not lanes.all_over
-    if not told_by_term:
+    by_slurm = signals.term or (stop is not None and stop.by_slurm)
+    if lanes.all_over or not by_slurm:
         notes.record.ended = True
         notes.changed()
         _write_notes(notes, signals)
-    if tend and not signals.term:
+    if tend and not by_slurm:
         _tend(tend, signals)
     for task, why in lanes.undone.items():
         say(f"not done: {task}: {why}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mammut_clip.config.errors import InputError
 from mammut_clip.runs.ends import End, append_end, read_ends
+from mammut_clip.slurm.ends import is_noted
 from mammut_clip.slurm.record import JobRecord, TaskRecord
 from mammut_clip.slurm.supervisor.say import say
 from mammut_clip.slurm.supervisor.this_job import ThisJob
@@ -99,15 +100,15 @@ class Notes:
     def _write(self) -> None:
         while self._unwritten:
             noted, path, end = self._unwritten[0]
-            # A write that failed may have come through all the same.
-            if not self._wait or not any(_is_same(end, there) for there in read_ends(path)):
+            # A write that failed may have come through all the same, or the one who wrote it was killed right after.
+            if not is_noted(path, end):
                 append_end(path, end)
             noted.ended = self._changed = True
             del self._unwritten[0]
         if self._changed:
-            self.record.write(self._path)
+            there = JobRecord.read(self._path)
+            if there is None or there.job != self.record.job or there.restart <= self.record.restart:
+                self.record.write(self._path)
+            else:  # Slurm has lost this node and begun the job anew on another
+                say(f"restart {there.restart} of this job runs on {there.host}: the job's record is left to it")
             self._changed = False
-
-
-def _is_same(one: End, other: End) -> bool:
-    return (one.kind, one.job, one.restart, one.began) == (other.kind, other.job, other.restart, other.began)

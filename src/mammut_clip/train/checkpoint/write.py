@@ -61,10 +61,10 @@ def write(job: Job) -> None:
         _on_main(job, lambda: folder.publish(job.run, index, job.marker))
     except InputError:
         if job.process.is_main:
-            folder.give_up(job.run, samples_seen)
+            _if_allowed(job, lambda: folder.give_up(job.run, samples_seen))
         raise
     if job.process.is_main:
-        _prune(job)
+        _if_allowed(job, lambda: folder.prune(job.run))  # what cannot be deleted now is after the next one is written
 
 
 def _write_files(job: Job) -> Metadata:
@@ -82,13 +82,13 @@ def _write_files(job: Job) -> Metadata:
         raise _failure(job, _Failed.by(error, job.process.rank)) from error
 
 
-def _prune(job: Job) -> None:
-    """Old checkpoints that cannot be deleted now are deleted after the next one is written."""
+def _if_allowed(job: Job, delete: Callable[[], None]) -> None:
+    """Delete what is needed no more, unless another process owns the run now, and may be writing there."""
     try:
         job.may_write()
-        folder.prune(job.run)
+        delete()
     except Exception as error:
-        logger.warning("%s: old checkpoints were not deleted (%s)", job.run.checkpoints_folder, error)
+        logger.warning("%s: what is needed no more was not deleted (%s)", job.run.checkpoints_folder, error)
 
 
 @dataclass(frozen=True)

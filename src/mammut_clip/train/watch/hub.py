@@ -102,8 +102,10 @@ class Hub:
             for message in wire.receive():
                 if wire in self._strangers:
                     self._admit(wire, message)
-                else:
+                elif wire in self._ranks:  # nothing counts after a goodbye
                     self._hear(wire, Report(**message), now)
+            if self._ranks.get(wire) is not None:  # all was heard: to send may fail where the other end is closed
+                self._tell(wire, self._answer)
         except LinkLostError as error:
             self._lose(wire, str(error))
         except (ValueError, TypeError):  # nothing a rank would say
@@ -120,8 +122,6 @@ class Hub:
         self._judge.hear(report, now)
         if report.leaving:
             self._drop(wire)
-        else:
-            self._tell(wire, self._answer)
 
     def _announce(self, order: Order | None) -> None:
         if order is not None:

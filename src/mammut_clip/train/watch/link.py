@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -46,10 +47,13 @@ class Link:
             self._wire.close()
             raise ConnectionError(f"rank 0 does not answer at {meeting.hosts[0]}:{meeting.port}: {error}") from error
 
-    def send(self, report: Report) -> None:
-        """Raises LinkLostError."""
+    def send(self, report: Callable[[], Report]) -> None:
+        """Send what `report` gives, which is asked when it is this thread's turn: none arrives behind a later one.
+
+        Raises LinkLostError.
+        """
         with self._lock:
-            self._wire.send(encode(vars(report)))
+            self._wire.send(encode(vars(report())))
 
     def receive(self) -> list[Order]:
         """What rank 0 has said since this was last called; raises LinkLostError."""
@@ -62,7 +66,7 @@ class Link:
         """Say goodbye, and wait until rank 0 has heard it, but no longer than `patience` seconds."""
         deadline = time.monotonic() + patience
         with suppress(LinkLostError, ValueError):  # rank 0 hangs up
-            self.send(goodbye)
+            self.send(lambda: goodbye)
             while time.monotonic() < deadline:  # closed with something unread, a connection may lose what was sent
                 self._wire.receive()
                 time.sleep(_LOOK_SECONDS)

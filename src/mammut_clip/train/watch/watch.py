@@ -251,7 +251,7 @@ class Watch:
         link = self._link
         if link is not None:
             with suppress(LinkLostError):  # the watching thread will notice
-                link.send(self._report())
+                link.send(self._report)
 
     def _report(self, **more: Any) -> Report:
         return Report(

@@ -111,8 +111,9 @@ def test_each_signal_has_its_exit_code_and_the_run_goes_on(
     assert_same_weights(run, undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
-@pytest.mark.parametrize("processes", [1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("processes", [1, 4])
 def test_a_job_that_is_stopped_and_loses_a_rank_ends_well_on_other_processes(
     undisturbed: RunDir, tmp_path: Path, toy_shards: Path, processes: int
 ) -> None:

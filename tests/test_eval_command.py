@@ -21,6 +21,11 @@ from mammut_clip.data.toy_shards import write_toy_evals, write_toy_train
 from mammut_clip.distributed import Process
 from mammut_clip.eval_command import Request, Summary, run_request
 from mammut_clip.eval_targets import RunTarget
+from mammut_clip.evals.progress import Report
+from mammut_clip.evals.run import Outcome, missing
+from mammut_clip.evals.run import evaluate as measure
+from mammut_clip.evals.subject import Subject
+from mammut_clip.evals.suite import OpenTask
 from mammut_clip.evals.training import evaluation_callback
 from mammut_clip.runs.layout import Checkpoint, RunDir
 from mammut_clip.runs.records import EvalRecord
@@ -118,6 +123,23 @@ def test_a_run_without_a_checkpoint_alone(data: Path, tmp_path: Path) -> None:
         evaluate(empty.path, data=data)
 
 
+def test_what_another_process_measures_meanwhile_is_kept(
+    trained: RunDir, run: RunDir, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int | None] = []
+
+    def evaluate_beside(subject: Subject, left: list[OpenTask], outcome: Outcome, report: Report) -> None:
+        shutil.copytree(trained.path / "evals" / "128", run.path / "evals" / "128")
+        measured.append(outcome.point.samples_seen)
+        measure(subject, left, outcome, report)
+
+    monkeypatch.setattr("mammut_clip.eval_command.evaluate", evaluate_beside)
+    summary = evaluate(run.path, data=data, all_checkpoints=True)
+    assert measured == [64]
+    assert len(summary.records) == 4
+    assert {task: run.evals[128, task] for task in TASKS} == {task: trained.evals[128, task] for task in TASKS}
+
+
 @pytest.mark.parametrize("every", [True, False])
 def test_a_checkpoint_that_is_removed_before_its_turn(
     run: RunDir, data: Path, monkeypatch: pytest.MonkeyPatch, every: bool
@@ -180,6 +202,25 @@ def test_models_from_elsewhere(
     assert len(files) == 6
     # all are one file of weights, byte for byte
     assert len({EvalRecord.read(file).checkpoint for file in files}) == 1  # type: ignore[union-attr]
+
+
+def test_weights_that_are_replaced_before_their_turn_are_not_taken_for_the_old_ones(
+    exported: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    shutil.copy(exported / "weights.safetensors", weights)
+    before = weights.stat()
+
+    def replace_and_look(*arguments: Any) -> list[Any]:
+        (tmp_path / "new").write_bytes(weights.read_bytes()[:-4] + bytes(4))
+        os.utime(tmp_path / "new", ns=(0, before.st_mtime_ns + 1))
+        (tmp_path / "new").replace(weights)
+        return missing(*arguments)
+
+    monkeypatch.setattr("mammut_clip.eval_command.missing", replace_and_look)
+    with pytest.raises(InputError, match=r"weights\.safetensors: was replaced meanwhile"):
+        evaluate(weights, data=data, model="toy-XS", out=tmp_path / "out")
+    assert not list(tmp_path.glob("out/*/*.json"))
 
 
 def test_a_model_that_open_clip_builds(trained: RunDir, data: Path, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from benchmarks.many_runs import make_runs
 
+from mammut_clip.cli_sweep import collect as collect_command
 from mammut_clip.config.errors import InputError
 from mammut_clip.runs import Status, SweepDir, table
 from mammut_clip.sweep.stored import StoredSweep, stored_file
+from mammut_clip.sweep.turn import collecting
 from mammut_clip.sweep_collect import collect
 
 LAW = """
@@ -98,3 +100,12 @@ def test_a_damaged_table_is_made_anew(sweep: SweepDir) -> None:
 def test_a_folder_without_a_sweep_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no sweep here"):
         collect(tmp_path)
+
+
+def test_the_command_waits_for_who_makes_the_same(sweep: SweepDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mammut_clip.sweep.turn.COLLECT_PATIENCE_SECONDS", 0.0)
+    with collecting(sweep, 5), pytest.raises(InputError, match="works on this sweep now"):
+        collect_command(sweep.path)
+    assert not sweep.results_file.exists()
+    collect_command(sweep.path)
+    assert sweep.results_file.exists()

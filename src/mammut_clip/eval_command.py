@@ -171,7 +171,12 @@ class _Session:
             outcome.records = {name: outcome.records[name] for name in order if name in outcome.records}
 
     def _do(self, job: _Job, report: Report) -> None:
-        if job.left:
+        # Once more, now that its turn has come: others may evaluate the same sweep.
+        left = missing(job.left, job.outcome.point, job.outcome, self._request.precision)
+        for entry in job.left:
+            if entry.config.name in job.outcome.records:
+                report.skipped(job.outcome.point, entry, "measured meanwhile by another process")
+        if left:
             try:
                 subject = self._subject(job)
             except InputError as error:
@@ -182,7 +187,7 @@ class _Session:
                     return
                 self.summary.unreadable[name_of(job.outcome.point)] = str(error)
                 return
-            evaluate(subject, job.left, job.outcome, report)
+            evaluate(subject, left, job.outcome, report)
         write_averages(self._suite.averages, job.outcome)
         self.summary.outcomes.append(job.outcome)
 

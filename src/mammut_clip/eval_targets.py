@@ -12,6 +12,7 @@ open_clip:NAME/PRETRAINED        a model of open_clip with one of its pretrained
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -142,18 +143,38 @@ def _target(name: str, described: DescribedModel, weights: Path, out: Path) -> M
         pixels = described.preprocessing
         return make_subject(built, described.config, shared, precision, pixels.mean, pixels.std)
 
-    identity = on_main(lambda: file_identity(weights))
-    point = Point(described.name, name, identity, out / _slug(name))
-    return ModelTarget(point, make)
+    return _of_file(weights, make, partial(Point, described.name, name, folder=out / _slug(name)))
 
 
 def _open_clip(name: str, out: Path) -> ModelTarget:
     model, slash, pretrained = name.removeprefix(OPEN_CLIP).partition("/")
     if not slash or not model or not pretrained:
         raise InputError(f"{name}: expected {OPEN_CLIP}NAME/PRETRAINED, such as {OPEN_CLIP}ViT-B-32/laion2b_s34b_b79k")
-    identity = on_main(lambda: file_identity(Path(pretrained)) if Path(pretrained).is_file() else name)
-    point = Point(model, pretrained, identity, out / _slug(name))
-    return ModelTarget(point, lambda shared, precision: open_clip_subject(model, pretrained, shared, precision))
+    make = partial(open_clip_subject, model, pretrained)
+    if on_main(lambda: Path(pretrained).is_file()):
+        return _of_file(Path(pretrained), make, partial(Point, model, pretrained, folder=out / _slug(name)))
+    return ModelTarget(Point(model, pretrained, name, out / _slug(name)), make)
+
+
+def _of_file(weights: Path, make: Make, point: Callable[[str], Point]) -> ModelTarget:
+    """A model with a file of weights, which is read when its turn comes; by then it may be another file."""
+    state, identity = on_main(lambda: (_state_of(weights), file_identity(weights)))
+
+    def make_if_same(shared: Shared, precision: Precision) -> Subject:
+        subject = make(shared, precision)
+        if _state_of(weights) != state:
+            raise InputError(f"{weights}: was replaced meanwhile; the same command evaluates the new weights")
+        return subject
+
+    return ModelTarget(point(identity), make_if_same)
+
+
+def _state_of(file: Path) -> tuple[int, int] | None:
+    try:
+        state = file.stat()
+    except FileNotFoundError:
+        return None
+    return state.st_size, state.st_mtime_ns
 
 
 def _from_hub(name: str) -> Path:

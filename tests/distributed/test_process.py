@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -249,7 +250,9 @@ def test_a_peer_that_dies_or_hangs_holds_nobody_back_from_leaving_with_its_error
         assert left.returncode == 1
         assert errors.splitlines()[-1].endswith("ValueError: one of mine")
         assert "it ends without them" in errors
-        assert (tmp_path / "hanging").exists()
+        while not (tmp_path / "hanging").exists():
+            assert hanging.poll() is None
+            time.sleep(0.01)
         assert hanging.poll() is None
     finally:
         hanging.kill()

@@ -288,14 +288,20 @@ def test_one_that_removes_the_files_by_hand_ends_the_lease(lock: Path, monkeypat
     assert not is_leased(lock)
 
 
+def make_unreadable(file: Path) -> None:
+    """Put something in its place, at once, whose opening fails with an error that is not "not there"."""
+    loop = file.with_name("loop")
+    loop.symlink_to(file.name)
+    loop.rename(file)
+
+
 def test_trouble_with_the_file_system_is_put_up_with_for_one_lease(lock: Path) -> None:
     own, away = lock.with_name("lock.1"), lock.with_name("away")
     with hold_lease(lock) as lease:
-        own.rename(away)
-        own.mkdir()  # opening it fails with an error that is not "not there"
+        os.link(own, away)
+        make_unreadable(own)
         lease._renew()
         lease.check(force=True)
-        own.rmdir()
         away.rename(own)
         before = newest_record(lock).renewals
         lease._renew()
@@ -306,10 +312,9 @@ def test_trouble_with_the_file_system_is_put_up_with_for_one_lease(lock: Path) -
 def test_a_lease_that_cannot_be_renewed_runs_out(lock: Path) -> None:
     own = lock.with_name("lock.1")
     with hold_lease(lock, lease_seconds=4) as lease:
-        own.rename(lock.with_name("away"))
-        own.mkdir()
+        make_unreadable(own)
         deadline = time.monotonic() + 300
-        with pytest.raises(LeaseLostError, match=r"could not be renewed for 4 s .*directory"):
+        with pytest.raises(LeaseLostError, match=r"could not be renewed for 4 s .*symbolic links"):
             while time.monotonic() < deadline:
                 lease.check(force=True)
                 time.sleep(0.05)

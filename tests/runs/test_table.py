@@ -69,6 +69,26 @@ def test_a_run_that_finishes_while_its_rows_are_made_is_in_one_state(
     assert {(row["state"], row["task"]) for row in table.rows_of(run)} == {("running", "toy_pairs")}
 
 
+def test_a_newer_table_of_another_process_is_not_replaced_by_an_older_one(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(run)
+    sweep = SweepDir(run.path.parent)
+    write_bytes = table.write_bytes
+
+    def after_another(path: Path, data: bytes) -> None:
+        monkeypatch.setattr(table, "write_bytes", write_bytes)
+        EvalRecord(dataset="d", model="m", pretrained="p", task="t", metrics={"acc1": 0.5}).write(
+            run.eval_file(256, "other")
+        )
+        table.write(sweep)
+        write_bytes(path, data)
+
+    monkeypatch.setattr(table, "write_bytes", after_another)
+    table.write(sweep)
+    assert "other" in set(pd.read_parquet(sweep.results_file)["task"])
+
+
 def test_an_unreadable_table_is_named(tmp_path: Path) -> None:
     path = tmp_path / "results.parquet"
     path.write_bytes(b"not parquet")

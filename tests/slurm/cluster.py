@@ -101,6 +101,10 @@ class SlurmCluster:
             daemon.wait()
         self.wait_for(f"{node} to be dark", lambda: not [pid for pid in self.processes_of(node) if is_alive(pid)])
 
+    def lose(self, node: str) -> None:
+        """Kill the node's slurmd alone: its jobs go on, and Slurm takes the node for dead after 20 to 30 s."""
+        self._end(node, signal.SIGKILL)
+
     def power_on(self, node: str) -> None:
         """Start its slurmd; Slurm takes it back by itself."""
         self._start_node(node)

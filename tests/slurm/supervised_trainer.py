@@ -4,7 +4,8 @@ lease, status, checkpoints and exit codes of a run as `mammut_clip.train` does, 
 `python supervised_trainer.py RUN`. A "step" is a hundredth of the run's samples and takes `step_seconds`. In the run's
 folder `behaviour` says what goes wrong: `crash`, `out-of-memory`, `bad-input`, `silent` (no sign of life any more),
 `die` (SIGKILL); with a number of samples after it, not before that point of the clock. `meet 4`: it waits until so many
-runs of the sweep have begun. `hold`: it waits at 1 sample until it is told to stop, or no more to hold.
+runs of the sweep have begun. `hold`: it waits at 1 sample until it is told to stop, or no more to hold. `linger`: told
+to stop, it takes until it is no more told to linger.
 """
 
 import json
@@ -72,6 +73,8 @@ def main_rank(run: RunDir, signals: InterruptWatch) -> int:
                 if signals.received:
                     checkpoint(run, samples)
                     note(run, 0, signal.Signals(signals.received).name)
+                    while is_told(run, "linger"):
+                        time.sleep(0.05)
                     raise RunInterruptedError(signals.received, samples)
         except RunInterruptedError as stop:
             write("interrupted", stop)
@@ -89,6 +92,11 @@ def checkpoint(run: RunDir, samples: int) -> None:
     folder = run.checkpoint(samples).path
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "complete").write_text("{}")
+
+
+def is_told(run: RunDir, what: str) -> bool:
+    file = run.path / "behaviour"
+    return file.exists() and file.read_text() == what
 
 
 def misbehave(run: RunDir, samples: int, signals: InterruptWatch) -> None:

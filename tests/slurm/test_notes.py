@@ -56,6 +56,33 @@ def test_a_write_that_came_through_although_it_failed_is_not_repeated(tmp_path: 
     assert read_ends(file) == [end]
 
 
+def test_a_restart_whose_node_slurm_has_lost_leaves_the_record_to_the_next(tmp_path: Path) -> None:
+    file = tmp_path / "3.json"
+    former = Notes.open(file, JOB)
+    former.begin_restart(JOB)
+    assert former.begin(TaskRecord(task="a-run", began=5.0))
+    again = ThisJob(JOB.id, 3, 1, "n[3-4]", "n3")
+    now = Notes.open(file, again)
+    now.begin_restart(again)
+    assert now.begin(TaskRecord(task="other", began=7.0, restart=1))
+    former.record.ended = True  # the launcher would take the job for over
+    former.changed()
+    assert former.flush(now=True)
+    assert JobRecord.read(file) == now.record
+
+
+def test_an_end_that_an_earlier_restart_noted_right_before_it_was_killed_is_not_noted_again(tmp_path: Path) -> None:
+    tasks = [TaskRecord(task="a-run", began=5.0)]
+    JobRecord(job=JOB.id, began=1.0, told_to_stop="SIGTERM", tasks=tasks).write(tmp_path / "3.json")
+    own = End(kind="crash", job=JOB.id, began=5.0, ended=6.0)
+    append_end(tmp_path / "a-run" / "ends.jsonl", own)
+    again = ThisJob(JOB.id, 3, 1, "n[3-4]", "n3")
+    notes = Notes.open(tmp_path / "3.json", again)
+    note_leftovers([task(tmp_path)], again, notes)
+    assert notes.settled
+    assert read_ends(tmp_path / "a-run" / "ends.jsonl") == [own]
+
+
 def test_what_was_never_written_is_said_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     notes = Notes.open(tmp_path / "3.json", JOB)

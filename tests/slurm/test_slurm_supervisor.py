@@ -176,7 +176,7 @@ def test_who_stops_a_job_is_told_apart(slurm: SlurmCluster, tmp_path: Path) -> N
     wait_for(lambda: len(seen(run, "start")) == 2 and run.status.attempts == other.status.attempts == 2, job)
     # the user gives up one of them, and the job goes on with the other
     (sweep / "launch" / "control.json").write_text('{"cancelled": ["other"]}')
-    wait_for(lambda: kinds(other) == ["requeued", "cancelled"], job)
+    wait_for(lambda: kinds(other) == ["requeued", "paused"], job)
     slurm.ask("scancel", job.id)
     wait_for(lambda: len(kinds(run)) == 2, job)
     assert kinds(run) == ["requeued", "cancelled"]
@@ -207,3 +207,33 @@ def test_a_paused_sweep_ends_its_jobs_in_order(slurm: SlurmCluster, tmp_path: Pa
     assert run.checkpoints
     wait_for(lambda: not slurm.ask("squeue", "-h", "-j", job.id).strip(), job)
     assert tended.exists()  # so that `sweep status` tells of it at once
+
+
+def test_a_waiting_job_that_began_while_the_sweep_was_paused_is_not_taken_for_cancelled(
+    slurm: SlurmCluster, tmp_path: Path
+) -> None:
+    sweep = tmp_path / "paused-late"
+    run = make_run(sweep, "a-run", samples=100_000)
+    request = JobRequest(Shape(1, 1, 1), (training(run),))
+    (job,) = submit(cluster(), [request], sweep_dir=sweep, number=1, policy=POLICY)
+    wait_for(lambda: run.status.state == "running", job)
+    (sweep / "launch" / "control.json").write_text('{"paused": true}')
+    slurm.ask("scancel", job.id)  # as `pause` does with what waited a moment before
+    wait_for(lambda: kinds(run), job)
+    assert kinds(run) == ["paused"]
+
+
+def test_a_run_that_is_cancelled_and_retried_before_it_has_ended_goes_on(slurm: SlurmCluster, tmp_path: Path) -> None:
+    sweep = tmp_path / "retried"
+    run = make_run(sweep, "a-run", "linger", samples=500)
+    request = JobRequest(Shape(1, 1, 1), (training(run),))
+    (job,) = submit(cluster(), [request], sweep_dir=sweep, number=1, policy=POLICY)
+    wait_for(lambda: run.status.state == "running", job)
+    append_end(run.ends_file, End(kind="cancelled"))
+    (sweep / "launch" / "control.json").write_text('{"cancelled": ["a-run"]}')
+    wait_for(lambda: seen(run, "SIGUSR1"), job)
+    (sweep / "launch" / "control.json").write_text("{}")
+    append_end(run.ends_file, End(kind="retry"))
+    (run.path / "behaviour").unlink()
+    wait_for(lambda: has_ended(job), job)
+    assert kinds(run)[:3] == ["cancelled", "retry", "paused"]  # it goes on in this job or the next

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +70,28 @@ def test_the_end_of_a_node(slurm: SlurmCluster, tmp_path: Path, which: int) -> N
     wait_for(lambda: kinds(run) == ["node_failure", "cancelled"], job)
 
 
+def test_a_node_that_slurm_has_lost_gives_up_the_job_that_begins_elsewhere(slurm: SlurmCluster, tmp_path: Path) -> None:
+    """Its slurmd has died alone: the job's supervisor lives on there, and srun cannot begin anything any more."""
+    sweep = tmp_path / "lost"
+    run, waiting = make_run(sweep, "a-run", samples=3000), make_run(sweep, "waiting")
+    request = JobRequest(Shape(1, 1, 1), (training(run), training(waiting)))
+    (job,) = submit(cluster(partition="main"), [request], sweep_dir=sweep, number=1, policy=POLICY)
+    wait_for(lambda: moves(run, 1), job)
+    node = seen(run, "start")[0]["SLURMD_NODENAME"]
+    slurm.lose(node)
+    try:
+        wait_for(lambda: has_ended(job), job)
+    finally:
+        slurm.power_on(node)
+    (end, *_) = read_ends(run.ends_file)
+    assert (end.kind, end.nodes) == ("node_failure", node)
+    assert "crash" not in kinds(run)
+    assert kinds(waiting) == ["done"]
+    found = record(job)
+    assert found is not None
+    assert found.restart == 1
+
+
 def test_a_training_that_gives_no_sign_of_life_is_begun_again(slurm: SlurmCluster, tmp_path: Path) -> None:
     sweep = tmp_path / "silent"
     run = make_run(sweep, "a-run", "silent")
@@ -99,8 +120,7 @@ def test_a_run_that_another_process_writes_is_waited_for(slurm: SlurmCluster, tm
     with hold_lease(run.lock_file):
         job = run_alone(sweep, run, Shape(1, 1, 1))
         wait_for(lambda: record(job) is not None, job)
-        time.sleep(2)
-        assert "another process is writing the run" in Path(job.log).read_text()
+        wait_for(lambda: "another process is writing the run" in Path(job.log).read_text(), job)
         assert seen(run, "start") == []
     wait_for(lambda: has_ended(job), job)
     assert kinds(run) == ["done"]

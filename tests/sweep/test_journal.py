@@ -1,7 +1,9 @@
 """The launcher's journal: what it says after each line, after a kill between two, and after a line that was cut off."""
 
 import json
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -64,6 +66,23 @@ def test_a_journal_that_cannot_be_read_or_written_stops_the_launcher(tmp_path: P
         Journal.open(sweep)
     with pytest.raises(InputError, match=r"journal\.jsonl: cannot be written"):
         Journal(sweep.launch_folder / "journal.jsonl").begin(1, "s.tag.1", [["a"]])
+
+
+def test_another_users_journal_is_refused_before_anything_is_taken_from_it() -> None:
+    """None of its jobs is in our queue: each would be taken for gone."""
+    with TemporaryDirectory() as name:  # pytest's folders are closed to others
+        sweep = SweepDir(Path(name))
+        Journal.open(sweep).begin(1, "s.tag.1", [["a"]])
+        sweep.path.chmod(0o755)
+        (sweep.launch_folder / "journal.jsonl").chmod(0o444)
+        who = os.geteuid()
+        if who == 0:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(InputError, match="its owner alone"):
+                Journal.open(sweep)
+        finally:
+            os.seteuid(who)
 
 
 def test_five_thousand_runs_with_several_jobs_each_are_read_with_little_work(tmp_path: Path) -> None:

@@ -19,16 +19,18 @@ from mammut_clip.config import ConfigError, InputError
 from mammut_clip.config.cluster import load_cluster
 from mammut_clip.config.load import validate
 from mammut_clip.config.sweep import SweepConfig
-from mammut_clip.runs import RunDir
+from mammut_clip.runs import RunDir, SweepDir
 from mammut_clip.runs.adjustments import Adjustments
-from mammut_clip.runs.ends import read_ends
-from mammut_clip.runs.lease import hold_lease, is_leased
+from mammut_clip.runs.ends import End, append_end, read_ends
+from mammut_clip.runs.lease import hold_lease
+from mammut_clip.slurm.local import LocalJob, submit_local
 from mammut_clip.slurm.task import Task
 from mammut_clip.sweep import LaunchResult, Plan, evaluations, launch, make_plan, sweep_status
 from mammut_clip.sweep.local_jobs import command_for, pack
 from mammut_clip.sweep.progress import RunningRun, Snapshot
 from mammut_clip.sweep.show import launch_progress
-from mammut_clip.sweep.stored import Launched
+from mammut_clip.sweep.stored import Launched, is_paused
+from mammut_clip.sweep.turn import collecting
 from mammut_clip.sweep.verbs import cancel, pause, resume, retry
 from mammut_clip.sweep.watch import watch_local
 
@@ -224,6 +226,84 @@ def test_a_sweep_that_the_user_pauses_stops_in_good_order_and_a_cancelled_run_is
     assert retry(Launched.at(folder), []).note == "nothing, as none is given up or cancelled"
 
 
+def test_a_sweep_that_is_resumed_before_its_launcher_has_stopped_leaves_no_job_behind(tmp_path: Path) -> None:
+    plan, folder = plan_of(1), tmp_path / "s"
+    behave(tmp_path, plan, seed1="sleep 60")
+
+    def pause_and_resume(snapshot: Snapshot) -> None:
+        if is_paused(Launched.at(folder).folder):  # which the launcher has just read
+            resume(Launched.at(folder))
+        elif snapshot.running:
+            pause(Launched.at(folder))
+
+    result = start(plan, tmp_path, progress=pause_and_resume)
+    assert "paused" in result.note and not result.finished
+    assert not any(is_alive(pid) for pid in pids(tmp_path))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_job_that_was_being_started_when_the_launcher_was_stopped_is_stopped_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    plan = plan_of(1)
+    behave(tmp_path, plan, seed1="sleep 60")
+    jobs: list[LocalJob] = []
+
+    def submit(*given: Any, **more: Any) -> LocalJob:
+        jobs.append(submit_local(*given, **more))
+        signal.raise_signal(number)
+        return jobs[-1]
+
+    monkeypatch.setattr("mammut_clip.sweep.local_jobs.submit_local", submit)
+    assert start(plan, tmp_path).interrupted
+    assert not jobs[0].is_running
+
+
+def test_a_terminal_that_is_closed_says_so_twice_and_jobs_end_in_good_order_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(1)
+    behave(tmp_path, plan, seed1="sleep 60")
+    cancel_job = LocalJob.cancel
+
+    def cancel_and_hang_up(job: LocalJob) -> None:
+        cancel_job(job)
+        signal.raise_signal(signal.SIGHUP)
+
+    def hang_up(snapshot: Snapshot) -> None:
+        if snapshot.running:
+            signal.raise_signal(signal.SIGHUP)
+
+    monkeypatch.setattr(LocalJob, "cancel", cancel_and_hang_up)
+    assert start(plan, tmp_path, progress=hang_up).interrupted
+    assert RunDir(tmp_path / "s" / "seed1").status.state == "interrupted"
+
+
+def test_a_launcher_that_is_stopped_while_it_notes_ends_has_none_noted_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(1)
+    behave(tmp_path, plan, seed1="fail-once")
+
+    def append(path: Path, end: End) -> None:
+        append_end(path, end)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as cut:
+        cut.setattr("mammut_clip.sweep.local_ends.append_end", append)
+        assert start(plan, tmp_path).interrupted
+    assert start(plan, tmp_path).finished == ["seed1"]
+    assert ends(tmp_path, "seed1") == ["crash", "done"]
+
+
+def test_results_are_made_by_one_at_a_time(tmp_path: Path) -> None:
+    def refresh(folder: Path) -> None:
+        with pytest.raises(InputError, match="works on this sweep now"), collecting(SweepDir(folder), 0):
+            pass
+
+    assert start(plan_of(1), tmp_path, refresh=refresh).finished == ["seed1"]
+
+
 @pytest.mark.slow
 def test_what_nobody_saw_end_is_noted_by_the_next_launcher(tmp_path: Path) -> None:
     plan = plan_of(1, jobs=1)
@@ -255,7 +335,8 @@ LAUNCHER = """
 import sys; sys.path.insert(0, {folder!r})
 from pathlib import Path
 import test_launch as t
-print(t.start(t.plan_of({seeds}), Path({root!r})), flush=True)
+look = Path({root!r}, "looked").touch
+print(t.start(t.plan_of({seeds}), Path({root!r}), progress=lambda _: look()), flush=True)
 """
 
 
@@ -302,10 +383,9 @@ def test_ctrl_c_also_ends_jobs_that_were_taken_over(tmp_path: Path) -> None:
     wait_until(lambda: len(starts(tmp_path)) >= 2)
     first.kill()
     first.wait()
+    (tmp_path / "looked").unlink()
     second = launcher(tmp_path)
-    lock = tmp_path / "s" / "launch" / "lock"
-    wait_until(lambda: is_leased(lock))
-    time.sleep(0.3)
+    wait_until((tmp_path / "looked").exists)
     second.send_signal(signal.SIGINT)
     assert second.wait(timeout=120) == 0
     assert not any(is_alive(pid) for pid in pids(tmp_path))
@@ -356,7 +436,7 @@ def test_progress_without_a_terminal_is_a_few_lines_and_one_at_the_end() -> None
 EVALUATOR = """
 import json, sys
 from pathlib import Path
-from mammut_clip.runs import RunDir
+from mammut_clip.runs import RunDir, SweepDir
 for target in (argument for argument in sys.argv[1:] if '@' in argument):
     path, _, samples = target.partition('@')
     if (Path(path) / 'no-data').exists():

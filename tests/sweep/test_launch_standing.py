@@ -13,8 +13,10 @@ from mammut_clip.runs.ends import End, EndKind, append_end
 from mammut_clip.runs.holder import this_process
 from mammut_clip.runs.lease import hold_lease
 from mammut_clip.runs.records import Status
+from mammut_clip.slurm.errors import SlurmAwayError
+from mammut_clip.slurm.queue import QueuedJob
 from mammut_clip.sweep import make_plan
-from mammut_clip.sweep.holding import failed_nodes
+from mammut_clip.sweep.holding import exclude_from_waiting, failed_nodes
 from mammut_clip.sweep.journal import Journal
 from mammut_clip.sweep.prepare import prepare
 from mammut_clip.sweep.standing import Standing, look
@@ -97,6 +99,17 @@ def test_a_node_is_excluded_after_it_failed_under_two_jobs(sweep: Launched) -> N
     once = End(kind="node_failure", job="7", nodes="n1")
     assert failed_nodes(sweep, [once, once.model_copy()]) == set()  # two runs of one job
     assert failed_nodes(sweep, [once, once.model_copy(update={"restart": 1})]) == {"n1"}
+
+
+def test_a_waiting_job_that_slurm_could_not_be_told_to_keep_from_a_node_is_told_again(
+    sweep: Launched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, waiting = Journal.open(sweep.folder), {"7": QueuedJob("7", "s.tag.1", "PENDING", "Priority")}
+    monkeypatch.setenv("PATH", "/nowhere")  # no controller answers
+    for _ in range(2):
+        with pytest.raises(SlurmAwayError):
+            exclude_from_waiting(sweep, journal, waiting, frozenset({"n1"}))
+        assert Journal.open(sweep.folder).excluded == {}
 
 
 def test_submissions_keep_to_so_many_a_minute(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from mammut_clip.runs.ends import End, append_end
 from mammut_clip.runs.lease import hold_lease
 from mammut_clip.runs.records import Status
 from mammut_clip.sweep import make_plan, sweep_status
+from mammut_clip.sweep.heartbeat import Heartbeat, heartbeat
 from mammut_clip.sweep.prepare import prepare
 from mammut_clip.sweep.queue_file import QueueFile, QueueLine
 from mammut_clip.sweep.show_status import print_history, print_status
@@ -204,3 +205,25 @@ def test_many_runs_are_summed_up(tmp_path: Path) -> None:
     assert len(text.splitlines()) < 20
     assert "10    given_up" in text and "illegal memory access" in text and "job 7" in text
     assert len(json.loads(json.dumps(found.to_json_dict()))["runs"]) == 200
+
+
+def test_a_run_that_comes_to_its_end_while_one_looks_has_ended(
+    sweep: Launched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = sweep.run("seed1")
+    Status(state="running", attempts=1).write(run.status_file)
+
+    def looked(*given: Any) -> Heartbeat | None:
+        Status(state="finished", samples_seen=1280, attempts=1).write(run.status_file)
+        return heartbeat(*given)
+
+    monkeypatch.setattr("mammut_clip.sweep.status.heartbeat", looked)
+    assert state_of(sweep) == "finished"
+
+
+def test_last_words_which_their_reader_takes_away_are_no_log(sweep: Launched) -> None:
+    logs = sweep.run("seed1").logs
+    logs.mkdir()
+    (logs / ".job-7-0-1.last-words.0.json").symlink_to("gone")  # it was there when the folder was listed
+    (logs / "job-7-0-1-rank-0.log").touch()
+    assert run_history(sweep.folder, "seed1").logs == [str(logs / "job-7-0-1-rank-0.log")]

@@ -359,6 +359,27 @@ def test_what_a_rank_says_does_not_arrive_behind_what_it_says_later(hub: Hub, mo
     assert sent == [False, True]
 
 
+class Parting(Watch):
+    """Its watching thread parts from rank 0 as soon as the main thread has looked whether there is a link."""
+
+    @property
+    def _link(self) -> Link | None:  # type: ignore[override]
+        return self.__dict__.pop("link", None)
+
+    @_link.setter
+    def _link(self, link: Link | None) -> None:
+        self.__dict__["link"] = link
+
+
+def test_both_threads_may_part_from_rank_0_at_once(hub: Hub) -> None:
+    watch = Parting(Process(1, 2, 1, torch.device("cpu")), HANG_AFTER, limits=replace(LIMITS, goodbye=1.0))
+    watch._thread = threading.Thread()
+    watch._thread.start()
+    watch._link = Link(hub.meeting, report(1))
+    watch.__exit__()
+    assert watch._stop.is_set()
+
+
 ALONE = """
 import sys, time
 from pathlib import Path

@@ -33,8 +33,9 @@ EndKind = Literal[
 """done: nothing is left to do. time_limit: the job's. preempted, requeued: by Slurm or a person, the job is queued
 again. node_failure: a node went away under it. out_of_memory, disk_full: as its processes said. crash: any other error.
 bad_input: an error that another try would meet again. hung: no heartbeat. never_began: the job was gone before it ran
-anything. lost: gone without a word, nobody knows why. cancelled: by the user, and to be left alone. paused: by the
-user, with the whole sweep. retry: the user asks for another try; what was before does not count."""
+anything. lost: gone without a word, nobody knows why. cancelled: by the user, and to be left alone. paused: told by the
+user to end in good order, with the whole sweep, or because the run was cancelled. retry: the user asks for another try;
+what was before does not count."""
 
 ENDED_BY_OTHERS: frozenset[EndKind] = frozenset({"time_limit", "preempted", "requeued", "node_failure", "lost"})
 """Ends that the run itself has no part in."""

@@ -92,10 +92,17 @@ def collect(sweep: SweepDir) -> pd.DataFrame:
 
 
 def write(sweep: SweepDir) -> pd.DataFrame:
-    """Collect, and write results.parquet atomically."""
+    """Collect, and write results.parquet atomically.
+
+    Once more where something came meanwhile: another process may have written that, and this one over it.
+    """
     frame, known = _collect(sweep)
-    write_bytes(sweep.results_file, to_parquet(frame, known))
-    return frame
+    while True:
+        write_bytes(sweep.results_file, to_parquet(frame, known))
+        newer, now = _collect(sweep)
+        if now == known:
+            return frame
+        frame, known = newer, now
 
 
 def _collect(sweep: SweepDir) -> tuple[pd.DataFrame, dict[str, str]]:

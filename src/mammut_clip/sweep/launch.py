@@ -152,15 +152,19 @@ def submit_due(folder: Path, *, refresh: Refresh, report: Report | None = None) 
 
 @contextmanager
 def _signals_as_interrupt() -> Iterator[None]:
-    """SIGTERM and SIGHUP (a closed terminal) end a launch as Ctrl-C does."""
+    """SIGTERM and SIGHUP (a closed terminal) end a launch as Ctrl-C does. Where they come again, as the shell's SIGHUP
+    does beside the terminal's, nobody is impatient."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mammut_clip.config.sweep import SweepPolicy
 from mammut_clip.runs.adjustments import make_micro_batch_smaller, with_micro_batch
-from mammut_clip.runs.ends import End, EndKind, append_end
+from mammut_clip.runs.ends import End, EndKind, append_end, read_ends
 from mammut_clip.runs.failures import LastWords, take_last_words
 from mammut_clip.runs.lease import is_leased
 from mammut_clip.slurm.local import LocalJob
@@ -27,11 +27,18 @@ def settle(job: LocalJob, record: LocalRecord, policy: SweepPolicy, *, stopped: 
     for task in tasks:
         end = _end(task, command, words, alone=len(tasks) == 1, stopped=stopped)
         if end is not None:
-            append_end(task.run_dir.ends_file, end.model_copy(update={"log": str(job.log)}))
+            _note(task, end.model_copy(update={"log": str(job.log)}))
             _adjust(task, end, policy)
     record.settled = True
     record.write(job.record.parent / NAME)
     return unclear
+
+
+def _note(task: LocalTask, end: End) -> None:
+    """Unless a launcher has, which was stopped before it had noted all of the job."""
+    noted = read_ends(task.run_dir.ends_file, end.work)
+    if all(there.log != end.log for there in noted):  # each job has a log of its own
+        append_end(task.run_dir.ends_file, end)
 
 
 def words_of(record: Path) -> Path:

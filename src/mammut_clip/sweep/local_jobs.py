@@ -184,17 +184,21 @@ class LocalLauncher:
 
 @contextmanager
 def _interrupts_later() -> Iterator[None]:
-    """Signals that end a launcher do so at the end of the block. (To block them would not do: other threads get them.)"""
-    came: list[tuple[int, FrameType | None]] = []
+    """Signals that end a launcher do so at the end of the block. (Masked ones would come by way of other threads.)"""
+    came: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+
     is_main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in _ENDING} if is_main else {}
     handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number in handlers:
-        signal.signal(number, lambda *given: came.append(given))
+        signal.signal(number, note)
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    for number, frame in came[:1]:
-        handlers[number](number, frame)
+        if came:
+            signal.raise_signal(came[0])

@@ -15,7 +15,6 @@ from mammut_clip.runs.layout import SweepDir
 from mammut_clip.runs.lease import Lease, LeaseLostError, RunIsLockedError, hold_lease
 from mammut_clip.runs.lease_files import newest
 
-
 COLLECT_PATIENCE_SECONDS = 600.0
 """How long to wait for who makes the results table and the laws."""
 

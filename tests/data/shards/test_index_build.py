@@ -287,6 +287,19 @@ def test_a_merge_while_a_large_folder_is_listed_hides_nothing(tmp_path: Path, mo
     assert {name for file in read_all(main) for name in file.shards} == {"00000.tar", "00001.tar"}
 
 
+def test_a_merge_by_a_user_with_a_stricter_umask_hides_nothing_from_others(tmp_path: Path) -> None:
+    main = tmp_path / INDEX_NAME
+    before = os.umask(0o022)
+    try:
+        write_index(part_of(main), [entry_of(1)])
+        os.umask(0o077)
+        write_index(part_of(main), [entry_of(2)])
+        merge(main, lambda names: set())
+    finally:
+        os.umask(before)
+    assert main.stat().st_mode & 0o777 == 0o644
+
+
 known = st.tuples(st.sampled_from("ab"), st.sampled_from(Depth), st.integers(1, 100))
 """Version of a shard, what is known of it, when that was found."""
 

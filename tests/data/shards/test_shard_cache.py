@@ -20,7 +20,7 @@ from mammut_clip.config.atomic import DiskFullError
 from mammut_clip.config.data import CacheConfig, ReadingConfig
 from mammut_clip.config.errors import InputError
 from mammut_clip.data.shards import cache as cache_module
-from mammut_clip.data.shards.cache import expand_folder
+from mammut_clip.data.shards.cache import ShardCache, expand_folder
 from mammut_clip.data.shards.storage import MissingShardError, ShardReadError, ShardStorage
 
 SIZE = 100_000
@@ -262,6 +262,53 @@ def test_what_a_killed_process_left_is_no_copy_and_goes(web: WebServer, urls: li
     assert storage.read(urls[0], [(0, 1)]) == [b"\0"]
 
 
+def test_a_copy_that_is_complete_while_room_is_made_takes_room(
+    urls: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = cached(folder, shards=1.5)
+    copy = storage._pipes.path(urls[0], storage.stamp(urls[0]).version)
+    lock, part = (copy.with_name(copy.name.partition("-")[0] + ending) for ending in (".lock", ".part"))
+    folder.mkdir()
+    part.write_bytes(content(0))
+    lock.write_bytes(bytes(SIZE))  # the room that another process has set aside
+    scandir = os.scandir
+
+    def completed_meanwhile(path: Any) -> Any:
+        names = list(scandir(path))
+        if part.exists():
+            part.replace(copy)
+            os.truncate(lock, 0)
+        return names
+
+    monkeypatch.setattr(os, "scandir", completed_meanwhile)
+    storage.read(urls[1], [(0, 1)])
+    monkeypatch.undo()
+    assert copies(folder) == ["1.tar"]
+
+
+def test_what_a_process_left_that_was_killed_as_it_asked_for_more_room_goes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "_STEP", SIZE)
+    url = f"pipe:head -c {40 * SIZE} /dev/zero"
+
+    def die_at_the_fifth_look() -> None:
+        looks: list[Any] = []
+
+        def scandir(path: Any, scandir: Callable[[Any], Any] = os.scandir) -> Any:
+            looks.append(path)
+            return os._exit(9) if looks.count(folder) == 5 else scandir(path)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+        cached(folder).read(url, [(0, 1)])
+
+    assert in_processes(die_at_the_fifth_look, ()) == [9]
+    (part,) = folder.glob("*.part")
+    assert part.stat().st_size
+    cached(folder, shards=1).read("pipe:echo another", [(0, 1)])
+    assert not part.exists()
+
+
 def test_broken_downloads_leave_nothing_and_are_tried_again(
     web: WebServer, urls: list[str], folder: Path, sleeps: list[float]
 ) -> None:
@@ -286,6 +333,22 @@ def test_a_shard_that_changes_between_asking_and_download_is_no_copy(
     web.files["0.tar"] = b"short"
     with pytest.raises(ShardReadError, match=r"5 bytes came, expected 100000, 3 times in a row"):
         storage.read(urls[0], [(0, 1)])
+    assert storage.read(urls[0], [(0, 9)]) == [b"short"]
+
+
+def test_a_shard_whose_new_version_another_thread_found_is_there(
+    web: WebServer, urls: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = cached(folder)
+    storage._known_stamp(urls[0])
+
+    def touch(*_: object) -> bool:
+        """Just before the copy is opened, a thread that failed to download the old version forgets it."""
+        storage._stamps.clear()
+        web.files["0.tar"] = b"short"
+        return True
+
+    monkeypatch.setattr(ShardCache, "touch", touch)
     assert storage.read(urls[0], [(0, 9)]) == [b"short"]
 
 

@@ -1,7 +1,9 @@
 """Reading ahead: the same bytes as reading one by one, in few and large reads, within its bounds."""
 
 import os
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,9 @@ from mammut_clip.data.bad_samples import Bad
 from mammut_clip.data.order.sample_order import DatasetCounts, SampleOrder
 from mammut_clip.data.shards.index import ShardIndex
 from mammut_clip.data.shards.storage import ShardStorage
+from mammut_clip.data.stream.background import Job
 from mammut_clip.data.stream.read_ahead import ReadAhead, StuckReadError
-from mammut_clip.data.stream.sample_reader import Place, SampleReader
+from mammut_clip.data.stream.sample_reader import Place, RawSample, SampleReader
 
 SHUFFLE = ShuffleConfig(lanes=4, window=25)
 
@@ -138,6 +141,30 @@ def test_a_shard_that_cannot_be_read_ends_it(numbered: Path, tmp_path: Path) -> 
     shard.unlink()
     with pytest.raises(InputError, match=r"0\.tar"):
         bench.ahead(range(10)).take(1)
+
+
+def test_a_read_during_which_the_process_was_suspended_is_not_stuck(
+    numbered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, awake = Bench(numbered), threading.Event()
+    read, wait, monotonic = bench.reader.read, Job.wait, time.monotonic
+
+    def begin_and_sleep(places: Sequence[Place], turn_to: Callable[[str], None]) -> list[RawSample]:
+        turn_to("a shard")
+        awake.wait()
+        return read(places)
+
+    def wake_up_an_hour_later(job: Job[None], seconds: float) -> bool:
+        done = wait(job, seconds)
+        monkeypatch.setattr(time, "monotonic", lambda: monotonic() + 3600.0)
+        if not done:
+            awake.set()
+        return done
+
+    monkeypatch.setattr(bench.reader, "read", begin_and_sleep)
+    monkeypatch.setattr(Job, "wait", wake_up_an_hour_later)
+    assert len(bench.ahead(range(10), stuck_after=300.0).take(4)) == 4
+    assert awake.is_set()
 
 
 def test_a_stuck_read_names_the_shard(numbered: Path, tmp_path: Path) -> None:

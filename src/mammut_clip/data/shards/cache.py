@@ -136,18 +136,12 @@ class ShardCache:
     def _make_room(self, needed: int, lock: int) -> None:
         """Remove the least recently used copies until `needed` bytes are free, and set them aside."""
         with _locked(self._folder / "room.lock", fcntl.LOCK_EX):
-            os.ftruncate(lock, 0)
-            sizes, oldest = 0, []
-            for entry in os.scandir(self._folder):
-                match = _NAME.fullmatch(entry.name)
-                if match is None or match[2] == ".part":
-                    continue
-                with suppress(FileNotFoundError):
-                    state = entry.stat()
-                    if state.st_size:
-                        sizes += state.st_size
-                        oldest.append((state.st_mtime_ns, state.st_size, Path(entry.path)))
-            for _, size, path in sorted(oldest):
+            # What is set aside already stays so meanwhile: if this process is killed here, its part is known by that.
+            own = os.fstat(lock)
+            # First what is set aside, then copies: what becomes one between the two looks is in one of them.
+            taken = self._found(own, locks=True) | self._found(own, locks=False)
+            sizes = sum(size for _, size, _ in taken.values())
+            for _, size, path in sorted(taken.values()):
                 if sizes + needed <= self._limit:
                     break
                 if _remove(path):
@@ -160,6 +154,19 @@ class ShardCache:
                     format_bytes(self._limit),
                 )
             os.ftruncate(lock, needed)
+
+    def _found(self, own: os.stat_result, *, locks: bool) -> dict[str, tuple[int, int, Path]]:
+        """Digest -> (last use, bytes, path) of what takes room: locks or copies, but for one's own lock."""
+        found = {}
+        for entry in os.scandir(self._folder):
+            match = _NAME.fullmatch(entry.name)
+            if match is None or match[2] == ".part" or (match[2] == ".lock") != locks:
+                continue
+            with suppress(FileNotFoundError):
+                state = entry.stat()
+                if state.st_size and not os.path.samestat(state, own):
+                    found[match[1]] = state.st_mtime_ns, state.st_size, Path(entry.path)
+        return found
 
 
 @contextmanager

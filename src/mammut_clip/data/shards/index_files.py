@@ -13,6 +13,8 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from enum import IntEnum
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -111,6 +113,8 @@ class IndexFile(NamedTuple):
     path: Path
     shards: dict[str, Located]
     """By the shards' names."""
+    mode: int
+    """Its permissions."""
 
 
 class DamagedIndexError(ValueError):
@@ -123,7 +127,8 @@ def read_index(path: Path) -> IndexFile:
         head = file.readline() if file.peek(1)[:1] == b"{" else b""
         entries = _entries(head)
         total = sum(entry.samples for entry in entries if entry.walked)
-        if os.fstat(file.fileno()).st_size != len(head) + total * ROW.itemsize:
+        state = os.fstat(file.fileno())
+        if state.st_size != len(head) + total * ROW.itemsize:
             raise DamagedIndexError("it has another length than it says")
         rows = RowsFile(path, head[:_MARK], len(head), _mapped(file, len(head), total))
     shards: dict[str, Located] = {}
@@ -131,17 +136,20 @@ def read_index(path: Path) -> IndexFile:
     for entry in entries:
         shards[entry.name] = Located(entry, rows, start)
         start += entry.samples if entry.walked else 0
-    return IndexFile(path, shards)
+    return IndexFile(path, shards, state.st_mode & 0o777)
 
 
-def write_index(path: Path, contents: Sequence[tuple[Entry, Rows | None]]) -> None:
-    """A file of these entries; each that is walked comes with a row per sample.
+def write_index(path: Path, contents: Sequence[tuple[Entry, Rows | None]], mode: int = 0) -> None:
+    """A file of these entries; each that is walked comes with a row per sample. `mode`: permissions that it has
+    whatever the umask.
 
     Raises DiskFullError, and InputError where the folder cannot be written.
     """
     # The id comes first: whoever maps the file again knows by it that it is the same one.
     head = {"format": FORMAT, "id": uuid.uuid4().hex, "shards": [_as_json(entry) for entry, _ in contents]}
     with atomic_file(path) as file:
+        with suppress(OSError):  # a file system without permissions
+            os.fchmod(file.fileno(), os.fstat(file.fileno()).st_mode & 0o777 | mode)
         file.write(json.dumps(head, separators=(",", ":")).encode() + b"\n")
         for _, rows in contents:
             if rows is not None:
@@ -187,7 +195,9 @@ def merge(main: Path, gone: Callable[[Collection[str]], set[str]]) -> None:
             best[name] = preferred(best.get(name), located)
     kept = sorted(best.keys() - gone(best))
     merged = part_of(main)
-    write_index(merged, [(best[name].entry, best[name].rows()) for name in kept])
+    # Whoever may read one of them may read what takes its place, also where our umask is stricter than theirs.
+    mode = reduce(or_, (file.mode for file in found), 0)
+    write_index(merged, [(best[name].entry, best[name].rows()) for name in kept], mode)
     # Unlike a rename, a link leaves alone what somebody else put there meanwhile; then ours remains a part, as good.
     with suppress(OSError):
         os.link(merged, main)

@@ -4,17 +4,20 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from types import FrameType
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from mammut_clip.config.errors import InputError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+_LAST_SECONDS = 10.0
 
 
 def each_done(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> Generator[Result, None, None]:
@@ -62,15 +65,25 @@ def _result(future: "Future[Result]") -> Result:
 
 
 def _be_a_worker() -> None:
-    signal.signal(signal.SIGINT, lambda number, frame: os._exit(128 + number))  # an exception here would be shown
+    signal.signal(signal.SIGINT, _this_worker.leave)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # On Ctrl-C, which every process of a terminal gets, the shard at hand is left, but its temporary files removed.
-    signal.signal(signal.SIGINT, _leave)
 
 
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
+class _Worker:
+    """What a worker does on Ctrl-C, which every process of a terminal gets: it leaves the shard at hand, and removes
+    its temporary files. A result is sent whole first: the parent would await its rest for ever."""
+
+    at_work = False
+    told = False
+
+    def leave(self, number: int, frame: FrameType | None) -> None:
+        self.told = True
+        if self.at_work:
+            raise SystemExit(128 + number)
+
+
+_this_worker = _Worker()
 
 
 def _end_with_parent() -> None:
@@ -78,10 +91,18 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(_LAST_SECONDS)  # for what is at hand, if anything is
+    os._exit(1)
 
 
 def _do(work: Callable[[Job], Result], job: Job) -> Result:
     try:
-        return work(job)
+        try:
+            _this_worker.at_work = True
+            if _this_worker.told:
+                _this_worker.leave(signal.SIGINT, None)
+            return work(job)
+        finally:
+            _this_worker.at_work = False
     except SystemExit as leaving:
         os._exit(leaving.code if isinstance(leaving.code, int) else 1)  # or the pool would hand out the next job

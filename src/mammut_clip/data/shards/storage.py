@@ -121,8 +121,8 @@ class ShardStorage:
             return self._files.read(path, runs)
         except OSError:  # mostly because it is not there (any more)
             self._files.forget_deleted()
-        with self._held(copies, url):
-            return self._retries.run(url, lambda: self._files.read(path, runs))
+        with self._held(copies, url) as held:  # of the version that is known by now
+            return self._retries.run(url, lambda: self._files.read(str(held), runs))
 
     @contextmanager
     def _held(self, copies: ShardCache, url: str) -> Iterator[Path]:

@@ -2,7 +2,6 @@
 
 import queue
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, Generic, TypeVar
 
@@ -19,12 +18,13 @@ class Job(Generic[T]):
         self._error: BaseException | None = None
         self.doing = ""
         """What it is busy with, for messages; `work` keeps it up to date."""
-        self.since: float | None = None
-        """When it last said so (time.monotonic); None before it started."""
+        self._said = 0  # how often it said so; 0 before it started
+        self._heard, self._waited = 0, 0.0  # how often by the last look, and seconds of looks since then
 
     def now_doing(self, what: str) -> None:
         """Called by `work` whenever it turns to something else."""
-        self.doing, self.since = what, time.monotonic()
+        self.doing = what
+        self._said += 1
 
     def run(self) -> None:
         """Called by the pool."""
@@ -41,9 +41,14 @@ class Job(Generic[T]):
         """Whether it is done within some seconds."""
         return self._done.wait(seconds)
 
-    def is_stuck(self, seconds: float) -> bool:
-        """Whether it has been busy with one thing for longer than some seconds."""
-        return self.since is not None and not self._done.is_set() and time.monotonic() - self.since > seconds
+    def is_stuck(self, seconds: float, turn: float) -> bool:
+        """Whether it has been busy with one thing for longer than some seconds. To be asked every `turn` seconds of
+        waiting: those during which this process was suspended (`scontrol suspend`, a closed laptop) do not count."""
+        if self._heard != self._said:
+            self._heard, self._waited = self._said, 0.0
+        elif self._said:
+            self._waited += turn
+        return not self._done.is_set() and self._waited > seconds
 
     def result(self) -> T:
         """What `work` returned; raises what it raised. Only once it is done."""

@@ -144,9 +144,10 @@ class ReadAhead:
 
     def _finish(self, job: Job[None]) -> None:
         """Wait for a job, as long as reads go on."""
-        while not job.wait(min(1.0, self._stuck_after / 4)):
+        turn = min(1.0, self._stuck_after / 4)
+        while not job.wait(turn):
             for busy in self._jobs:
-                if busy.is_stuck(self._stuck_after):
+                if busy.is_stuck(self._stuck_after, turn):
                     raise StuckReadError(
                         f"{busy.doing}: a read has neither succeeded nor failed for {self._stuck_after:g} s; check the "
                         "file system or the network, or raise data.reading.stuck_after"

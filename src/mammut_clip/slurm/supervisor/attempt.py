@@ -81,6 +81,11 @@ class Attempt:
         return self.task.kind == "train" and status.attempts > self._attempts_before and is_over
 
     @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.task.run_dir.status.state == "finished" if self.task.kind == "train" else self.exit_code == 0
+
+    @property
     def seconds_since_end(self) -> float:
         return time.monotonic() - self._ended_at
 
@@ -112,7 +117,7 @@ class Attempt:
         return judge(
             Evidence(
                 exit_code=code,
-                done=status.state == "finished" if is_training else code == 0,
+                done=self.is_done,
                 status=status if is_training and status.attempts > self._attempts_before else None,
                 words=take_last_words(self._words),
                 told=why or self._told,

@@ -160,8 +160,9 @@ class Lanes:
         return self._heard_term and self.stop is not None and self.stop.kind is not None
 
     def _ended(self, attempt: Attempt, code: int | None) -> None:
-        if code and self.stop is None:
-            self._ask_slurm()  # a node that Slurm has lost takes the steps with it, and this process hears of nothing
+        if self.stop is None and not attempt.is_done:
+            # Slurm may have lost this node: then srun ends, perhaps with exit code 0, and nobody tells this process.
+            self._ask_slurm()
         task, stop = attempt.task, self.stop
         judgement = attempt.judgement(None if stop is None else stop.kind)
         if judgement.kind == "crash" and stop is None and not attempt.began and not controller_answers():

@@ -96,8 +96,9 @@ class Watch:
         self._stop.set()
         self._thread.join(self._limits.goodbye)
         faulthandler.cancel_dump_traceback_later()
-        if self._link is not None:
-            self._link.leave(self._report(leaving=True), self._limits.goodbye)
+        link = self._link  # looked at once: the thread, where it still runs, may part meanwhile
+        if link is not None:
+            link.leave(self._report(leaving=True), self._limits.goodbye)
         if self._hub is not None:
             self._hub.close()
 

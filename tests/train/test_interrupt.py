@@ -5,11 +5,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gloo_processes import forking
+from mammut_clip import distributed
+from mammut_clip.runs.layout import RunDir
+from mammut_clip.train.__main__ import main
 from mammut_clip.train.interrupt import InterruptWatch
+
+MakeRun = Callable[..., RunDir]
 
 STOPPING = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]
 
@@ -46,6 +54,29 @@ def test_a_second_ctrl_c_stops_at_once() -> None:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
         assert watch.received == signal.SIGINT
+
+
+def stopped_twice(target: str) -> None:
+    """A training that is told to stop at its start, and by another signal when it has done so."""
+    start = distributed.start_process
+
+    def start_and_stop(*given: Any) -> distributed.Process:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return start(*given)
+
+    distributed.start_process = start_and_stop
+    code = main([target])
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGUSR2)
+    sys.exit(code)
+
+
+def test_the_first_signal_decides_the_exit_code_also_on_the_way_out(make_run: MakeRun) -> None:
+    """srun --kill-on-bad-exit sends SIGTERM to the ranks that end a moment after the first."""
+    process = forking().Process(target=stopped_twice, args=(str(make_run().path),))
+    process.start()
+    process.join()
+    assert process.exitcode == 128 + signal.SIGUSR1
 
 
 WORKER = """

@@ -97,6 +97,9 @@ def train_targets(
                     _train_one(run, callback, process, signals, profile=start.profile, alone=len(runs) == 1)
                 )
             return outcomes, process.is_main
+        except RunInterruptedError:
+            signals.ignore_more()
+            raise
         finally:
             stop_process()
 

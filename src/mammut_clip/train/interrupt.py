@@ -43,6 +43,17 @@ class InterruptWatch:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def ignore_more(self) -> None:
+        """Until the process ends, with the exit code of the first signal, no other but Ctrl-C does anything.
+
+        `srun --kill-on-bad-exit` sends SIGTERM to all ranks that end a moment after the first; and Python's last steps
+        happen without handlers.
+        """
+        self._before = {signal.SIGINT: self._before[signal.SIGINT]}
+        for number in _SIGNALS:
+            if number != signal.SIGINT:
+                signal.signal(number, signal.SIG_IGN)
+
     @property
     def received(self) -> int:
         """The signal that this process was sent first; 0 for none."""

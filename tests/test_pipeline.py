@@ -17,7 +17,7 @@ PROGRAM = [sys.executable, "-m", "mammut_clip.cli"]
 
 
 def run(*arguments: str | Path, cwd: Path, code: int = 0) -> str:
-    done = subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=900)
+    done = subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=3600)
     assert done.returncode == code, done.stderr[-4000:]
     return done.stdout
 
